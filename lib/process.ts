@@ -86,6 +86,8 @@ export class ContainerProcess
   #started: Started | undefined
   #gone = false
   #killed = false
+  /** Signals for a program that is not known to run yet. */
+  readonly #early: number[] = []
   #inputFailure: Error | undefined
   #why: 'timedOut' | 'aborted' | 'flooded' | undefined
   readonly stdin: Writable | null
@@ -113,11 +115,13 @@ export class ContainerProcess
     return this.#started?.pid ?? 0
   }
 
-  /** By pidfd: never hits a recycled pid. False when it has gone, or does not run yet. */
+  /** By pidfd: never hits a recycled pid. False when it has gone; what is sent before it runs reaches it as soon as it does. */
   kill(signal: NodeJS.Signals | number = 'SIGTERM'): boolean {
-    if (this.#started === undefined || this.#gone) return false
-    const { addon } = native()
-    return check(addon.killProcess(this.#started.pidfd, signalNumber(signal), false), { verb: 'send a signal' })
+    const number = signalNumber(signal)
+    if (this.#gone) return false
+    if (this.#started !== undefined) return send(this.#started, number)
+    this.#early.push(number)
+    return true
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a process is awaited like its result
@@ -170,6 +174,7 @@ export class ContainerProcess
 
   async #run(start: Promise<Started>): Promise<ExecResult> {
     const started = await start.catch(error => {
+      this.#gone = true
       for (const stream of [this.stdin, this.stdout, this.stderr]) stream?.destroy()
       throw error
     })
@@ -178,6 +183,7 @@ export class ContainerProcess
     this.emit('spawn')
     const release = this.#guard()
     try {
+      for (const signal of this.#early) send(started, signal)
       return this.#judge(await this.#wait(started))
     } finally {
       release()
@@ -300,6 +306,10 @@ export class ContainerProcess
     this.#out = new Collector()
     this.#collect(terminal, this.#out)
   }
+}
+
+function send({ pidfd }: Started, signal: number): boolean {
+  return check(native().addon.killProcess(pidfd, signal, false), { verb: 'send a signal' })
 }
 
 /** Output as it comes, up to a limit. */

@@ -137,6 +137,13 @@ t.test('attach', { skip: needsRoot }, async t => {
     t.equal(stubborn.kill('SIGKILL'), true)
     t.match(await stubborn, { signal: 'SIGKILL' })
     t.equal(stubborn.kill(), false, 'a process that has gone is not hit')
+    const early = container.attach(['sleep', '1000'], { reject: false })
+    t.equal(early.kill('SIGUSR1'), true, 'before anybody knows that it runs')
+    t.match(await early, { signal: 'SIGUSR1' }, 'the signal is kept for it')
+    const never = container.attach(['/nowhere'])
+    t.equal(never.kill(), true)
+    await t.rejects(never, { code: 'ERR_INIT_MISSING' })
+    t.equal(never.kill(), false, 'what could not run')
   })
 
   await t.test('what cannot run says why', async t => {
