@@ -76,12 +76,25 @@ export interface UserConnection {
   readonly configured: boolean
 }
 
+/** LXC's helper counts a veth until the kernel has taken it away, which it does a moment after the end of the container that had it. */
+const USER_NIC = `
+tries=40
+until said=$("$@" 2>&1); do
+  status=$?
+  case $said in *[Qq]uota*) [ $((tries -= 1)) -gt 0 ] && sleep 0.05 && continue ;; esac
+  printf '%s\\n' "$said" >&2
+  exit $status
+done
+`
+
 /** The programs that give the container its interface and take it; undefined when none is installed. */
 export function userNetwork(user: UserNetwork, wish: UserWish): UserConnection | undefined {
   // The veth goes with the namespace, and LXC's helper itself forgets those that are gone when it is asked again.
   if (user.lxcUserNic?.bridges.includes(wish.bridge)) {
-    const argv = [user.lxcUserNic.program, 'create', wish.lxcpath, wish.container, '', 'veth', wish.bridge, wish.name]
-    return { up: [{ argv, environment: [PATH], pidAt: 4 }], down: [], configured: false }
+    const { program } = user.lxcUserNic
+    const words = [program, 'create', wish.lxcpath, wish.container, '', 'veth', wish.bridge, wish.name]
+    const argv = ['/bin/sh', '-c', USER_NIC, 'sh', ...words]
+    return { up: [{ argv, environment: [PATH], pidAt: argv.indexOf('') }], down: [], configured: false }
   }
   const argv =
     user.pasta !== undefined
