@@ -11,6 +11,7 @@ import { parsePolicy } from './seccomp/policy.ts'
 import { defaultProfile, type ProfileName } from './seccomp/profiles.ts'
 import { resolveRules, type SeccompRules } from './seccomp/rules.ts'
 import { runRoot } from './store.ts'
+import { inTurns, type Parts, takeAll } from './turns.ts'
 import { version } from './version.ts'
 
 /** A finished program; empty for none. */
@@ -37,9 +38,22 @@ function filters(): FilterCache {
   return cache
 }
 
+const profiles = new Map<string, Filter>()
+
 /** The default filter of a profile. */
-export function profileFilter(profile: ProfileName): Filter {
-  return compile(defaultProfile(profile))
+export function profileFilter(profile: ProfileName, nesting = false): Filter {
+  return takeAll(profileParts(profile, nesting))
+}
+
+function* profileParts(profile: ProfileName, nesting: boolean): Parts<Filter> {
+  const key = nesting ? `${profile} nesting` : profile
+  const known = profiles.get(key)
+  if (known !== undefined) return known
+  const policy = defaultProfile(profile, { nesting })
+  yield
+  const filter = compile(policy)
+  profiles.set(key, filter)
+  return filter
 }
 
 /** What a config asks for: lxc.seccomp.profile, caisson.seccomp, or the system profile. */
@@ -48,8 +62,9 @@ export async function compileFilter(config: Config): Promise<Filter> {
   if (profile !== undefined) return compile(parsePolicy(await read(profile), { file: profile }).policy)
   const own = config.value('caisson.seccomp')
   if (own === 'none') return { program: new Uint8Array(), notify: false }
-  if (own === undefined || own === 'default') return profileFilter('system')
-  if (own === 'nesting') return compile(defaultProfile('system', { nesting: true }))
+  if (own === undefined || own === 'default' || own === 'nesting') {
+    return inTurns(profileParts('system', own === 'nesting'))
+  }
   return compile(resolveRules(JSON.parse(await read(own)) as SeccompRules))
 }
 

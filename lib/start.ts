@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { setImmediate as turn } from 'node:timers/promises'
 import type { Callbacks } from './callbacks.ts'
 import type { Config } from './config/config.ts'
 import { globalConfig } from './config/global.ts'
@@ -10,7 +9,7 @@ import { type MountLine, parseFstab } from './config/mount_entry.ts'
 import { markStarted, unmark, wasStarted } from './ephemeral.ts'
 import { ContainerError } from './errors.ts'
 import { compileFilter } from './filter.ts'
-import { readHost } from './host/host.ts'
+import { hostParts } from './host/host.ts'
 import { findUserScope, type UserScope } from './host/user_scope.ts'
 import { entriesOf, writeLedger } from './ledger.ts'
 import type { Waiting } from './lock.ts'
@@ -24,8 +23,9 @@ import { openMaps, shareDirectory } from './prepare_mounts.ts'
 import { prepareNetwork } from './prepare_network.ts'
 import { isMonitored, recoverPlace, removeIfEnded } from './recover.ts'
 import { onHost } from './spec/idmap.ts'
-import { foreignMaps, type Resolved, resolve, type StartRequest, sharedMounts } from './spec/spec.ts'
+import { foreignMaps, type Resolved, type StartRequest, sharedMounts, specParts } from './spec/spec.ts'
 import { makeRunDir, type Place } from './store.ts'
+import { inTurns } from './turns.ts'
 
 /** What a start adds to the config. */
 export type StartOptions = Pick<
@@ -141,18 +141,14 @@ async function prepare(
   config: Config,
   options: StartOptions & Pick<StartRequest, 'fstab' | 'userNamespaces' | 'joined' | 'callbacks'>,
 ): Promise<Resolved & { readonly labels: Labels; readonly bootId: string; readonly scope: UserScope | undefined }> {
-  // Each part may take a millisecond when nothing of it is in the caches: between them the event loop has its turn.
   const filter = await compileFilter(config)
-  await turn()
   const labels = chooseLabels(config, place.tag)
-  const found = readHost()
-  await turn()
+  const found = await inTurns(hostParts())
   const isRelative = config.value('lxc.cgroup.relative')
   const scope = found.root || isRelative ? undefined : await findUserScope(found.cgroups, place.tag)
   const host = scope === undefined ? found : { ...found, cgroups: scope.cgroups }
   const network = await prepareNetwork(config, { ...place, root: host.root })
-  await turn()
-  const resolved = resolve(config, host, {
+  const request = {
     ...options,
     network,
     name: place.name,
@@ -165,7 +161,8 @@ async function prepare(
     exists: existsSync,
     environment: process.env,
     cgroups: { pattern: globalConfig('lxc.cgroup.pattern'), use: globalConfig('lxc.cgroup.use') },
-  })
+  }
+  const resolved = await inTurns(specParts(config, host, request))
   return { ...resolved, labels, bootId: host.bootId, scope }
 }
 

@@ -1,6 +1,7 @@
 /** What this host and this user can do, as far as resolving a Spec depends on it. Read once, cheaply, without running a program. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { findProgram, hasProgram } from '../native/program.ts'
+import { type Parts, takeAll } from '../turns.ts'
 import { type CgroupHost, readCgroups } from './cgroups.ts'
 import { type IdRange, nameOf, readSubordinateIds } from './users.ts'
 
@@ -25,18 +26,29 @@ export interface Host {
 
 /** Reads the facts. */
 export function readHost(): Host {
+  return takeAll(hostParts())
+}
+
+/** The same in parts. */
+export function* hostParts(): Parts<Host> {
   const uid = process.geteuid?.() ?? 0
   const user = nameOf(uid)
+  const ids = {
+    subuids: readSubordinateIds('/etc/subuid', user, uid),
+    subgids: readSubordinateIds('/etc/subgid', user, uid),
+    newuidmap: hasProgram('newuidmap') ? findProgram('newuidmap') : undefined,
+    newgidmap: hasProgram('newgidmap') ? findProgram('newgidmap') : undefined,
+  }
+  yield
+  const cgroups = readCgroups()
+  yield
   return {
     uid,
     gid: process.getegid?.() ?? 0,
     user,
     root: uid === 0,
-    subuids: readSubordinateIds('/etc/subuid', user, uid),
-    subgids: readSubordinateIds('/etc/subgid', user, uid),
-    newuidmap: hasProgram('newuidmap') ? findProgram('newuidmap') : undefined,
-    newgidmap: hasProgram('newgidmap') ? findProgram('newgidmap') : undefined,
-    cgroups: readCgroups(),
+    ...ids,
+    cgroups,
     lastCapability: Number(line('/proc/sys/kernel/cap_last_cap') || '40'),
     bootId: line('/proc/sys/kernel/random/boot_id'),
     throttles: throttlesBelow('/sys/devices/system/cpu'),

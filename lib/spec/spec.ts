@@ -21,6 +21,7 @@ import type {
   StartSpec,
   TimeOffset,
 } from '../native/spec.ts'
+import { type Parts, takeAll } from '../turns.ts'
 import { type CgroupOptions, resolveCgroup } from './cgroup.ts'
 import { checkEffects } from './effects.ts'
 import { resolveHooks, rootForHooks } from './hook.ts'
@@ -79,11 +80,18 @@ export interface Resolved {
 
 /** Resolves one start. Throws ERR_CONFIG_*, ERR_ID_NOT_GRANTED, ERR_NO_CGROUP … with the place in the config where there is one. */
 export function resolve(config: Config, host: Host, request: StartRequest): Resolved {
+  return takeAll(specParts(config, host, request))
+}
+
+/** The same in parts. */
+export function* specParts(config: Config, host: Host, request: StartRequest): Parts<Resolved> {
   checkEffects(config)
+  yield
   const idmap = resolveIdMap(config, host)
   const joined = [...request.joined]
   const namespaces = resolveNamespaces(config, idmap).filter(kind => !joined.some(join => join.kind === kind))
   const [uid, gid] = [onHost(idmap.uids, 0), onHost(idmap.gids, 0)]
+  yield
   const cgroup = resolveCgroup(config, host.cgroups, {
     directory: request.tag,
     owner: uid === undefined || gid === undefined ? undefined : { uid, gid },
@@ -91,15 +99,12 @@ export function resolve(config: Config, host: Host, request: StartRequest): Reso
     exists: request.exists,
     ...globalPlaces(request),
   })
+  yield
   const log = resolveLog(config, request)
   const process = resolveProcess(config, request.command, request.environment)
+  yield
   const spec: StartSpec = {
-    name: request.name,
-    lxcpath: request.lxcpath,
-    runDir: request.runDir,
-    foreground: request.foreground,
-    minimalInit: request.minimalInit ?? false,
-    ahead: false,
+    ...asked(request),
     trace: (request.trace ?? false) || log?.level === 0,
     unshare: config.value('lxc.monitor.unshare') !== 0,
     ephemeral: config.value('lxc.ephemeral') && host.root && isFiles(config),
@@ -127,6 +132,11 @@ export function resolve(config: Config, host: Host, request: StartRequest): Reso
     syscallProxy: resolveSyscallProxy(config),
   }
   return { spec, notes: cgroup.notes }
+}
+
+/** What the config has no say in. */
+function asked({ name, lxcpath, runDir, foreground, minimalInit = false }: StartRequest) {
+  return { name, lxcpath, runDir, foreground, minimalInit, ahead: false }
 }
 
 function resolveHookSpecs(

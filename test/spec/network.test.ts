@@ -208,9 +208,9 @@ t.test('without root', async t => {
   t.match(pasta, { kind: 'user', addresses: [], upPrograms: [{ argv: [...argv, ...own], pidAt: 18 }] })
   t.strictSame(pasta?.downPrograms[0]?.argv.slice(-2), ['/run/x/network.pid', '/run/x/network.socket'])
   const helper = { lxcUserNic: { program: '/h', bridges: ['br0'] } }
-  t.strictSame(resolve(veth, { user: helper })[0]?.upPrograms[0]?.argv, [
-    ...['/h', 'create', '/var/lib/lxc', 'web', '', 'veth', 'br0', 'eth0'],
-  ])
+  const up = resolve(veth, { user: helper })[0]?.upPrograms[0]
+  t.strictSame(up?.argv.slice(4), ['/h', 'create', '/var/lib/lxc', 'web', '', 'veth', 'br0', 'eth0'])
+  t.equal(up?.pidAt, 8)
   t.match(resolve(`${veth}lxc.net.0.ipv4.address = 10.0.3.5/24\n`, { user: helper }), [
     { kind: 'user', addresses: [{ address: bytes('10.0.3.5') }] },
   ])

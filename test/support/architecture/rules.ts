@@ -30,12 +30,13 @@ const CPP_SYSTEM: readonly (readonly [header: string, where: RegExp])[] = [
 ]
 
 /** What a room of lib/ may import, besides itself and the foundation. The verbs, lib/*.ts, may import every room. */
-const FOUNDATION = ['errors', 'abort', 'hints', 'version']
+const FOUNDATION = ['errors', 'abort', 'hints', 'version', 'turns']
 const TS_ARROWS: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   abort: ['errors'],
   hints: ['errors'],
   version: [],
+  turns: [],
   config: [],
   host: ['config', 'native/program'],
   native: [],
