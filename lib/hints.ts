@@ -155,6 +155,11 @@ const ROWS: readonly Row[] = [
     hint: 'the directory of lxc.rootfs.path does not exist',
   },
   {
+    step: /^rootfs\.(open|find)$/,
+    errno: 'ELOOP',
+    hint: 'a link in lxc.rootfs.path belongs to somebody else, or lies where others may exchange it: name the directory itself',
+  },
+  {
     step: /^rootfs\./,
     errno: 'EACCES',
     code: 'ERR_ROOTFS_ACCESS',

@@ -3,11 +3,15 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <optional>
+#include <string>
 
 #include "base/codec.h"
 #include "base/socket.h"
@@ -34,9 +38,63 @@ Result<Fd> clone_at(int place, bool recursive) {
   return sys::open_tree(place, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U));
 }
 
+/// The caller's own, or root's.
+static bool is_trusted(uid_t owner) { return owner == 0 || owner == ::geteuid(); }
+
+/// Whether somebody else could have put a link into that directory, or could exchange one. Of a sticky one only who owns it or the link.
+static bool is_guarded(const struct stat& directory) {
+  if (!is_trusted(directory.st_uid)) return false;
+  if ((directory.st_mode & S_ISVTX) != 0) return true;
+  const bool own_group = directory.st_gid == 0 || directory.st_gid == ::getegid();
+  return (directory.st_mode & S_IWOTH) == 0 && ((directory.st_mode & S_IWGRP) == 0 || own_group);
+}
+
+/// Where a link leads that was opened by itself, or why it is not followed.
+static Result<std::string> read_trusted_link(int parent, int link, const std::string& path) {
+  struct stat directory{};
+  struct stat info{};
+  if (::fstat(parent, &directory) < 0 || ::fstat(link, &info) < 0) return sys::failed("fstat", path);
+  if (!is_trusted(info.st_uid)) return sys::failed_with(ELOOP, "openat", path, "a symlink of another user is on the way");
+  if (!is_guarded(directory)) return sys::failed_with(ELOOP, "openat", path, "a symlink is on the way, in a directory of others");
+  char target[PATH_MAX];
+  const ssize_t length = ::readlinkat(link, "", target, sizeof target);
+  if (length < 0 || static_cast<size_t>(length) == sizeof target) return sys::failed("readlinkat", path);
+  return std::string(target, static_cast<size_t>(length));
+}
+
+/// Name by name; what is left of the path grows by what links say.
+static Result<Fd> walk_links(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as the kernel's own (path_resolution(7))
+  Fd at = TRY(sys::open(path.front() == '/' ? "/" : ".", O_PATH | O_DIRECTORY));
+  std::string rest = path;
+  for (int links = 0;;) {
+    const size_t begin = rest.find_first_not_of('/');
+    if (begin == std::string::npos) return at;
+    const size_t end = std::min(rest.find('/', begin), rest.size());
+    const std::string name = rest.substr(begin, end - begin);
+    rest.erase(0, end);
+    Fd next = TRY(sys::open_at(at.get(), name, O_PATH | O_NOFOLLOW));
+    struct stat info{};
+    if (::fstat(next.get(), &info) < 0) return sys::failed("fstat", path);
+    if (S_ISDIR(info.st_mode)) {
+      at = std::move(next);
+      continue;
+    }
+    if (!S_ISLNK(info.st_mode)) return sys::failed_with(ENOTDIR, "openat", path);
+    if (++links > kMostLinks) return sys::failed_with(ELOOP, "openat", path);
+    const std::string target = TRY(read_trusted_link(at.get(), next.get(), path));
+    if (target.front() == '/') at = TRY(sys::open("/", O_PATH | O_DIRECTORY));
+    rest.insert(0, target);
+  }
+}
+
 Result<Fd> find_directory(const std::string& path) {
-  // The directory itself may not be a symlink (CVE-2026-48749).
-  return sys::open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  open_how how{};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  const long fd = TEMP_FAILURE_RETRY(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how));
+  if (fd >= 0) return Fd(static_cast<int>(fd));
+  return errno == ELOOP ? walk_links(path) : Result<Fd>(sys::failed("openat", path));
 }
 
 Result<Fd> open_directory(const std::string& path) {

@@ -49,7 +49,10 @@ static Result<Fd> open_image(const RootfsSpec& spec) {
 
 Result<Fd> open(const RootfsSpec& spec, const std::vector<Fd>& found) {
   if (spec.empty) return mount::create("tmpfs", "caisson", {{"mode", "0755"}, {"size", "1m"}}, 0);
-  if (!spec.lower.empty()) return found.empty() ? overlay::open(spec, -1, {}) : open_found_overlay(spec, found);
+  if (!spec.lower.empty() && !found.empty()) return open_found_overlay(spec, found);
+  // overlayfs takes names; where one leads is asked before.
+  for (const std::string& lower : spec.lower) TRY(mount::find_directory(lower));
+  if (!spec.lower.empty()) return overlay::open(spec, -1, {});
   if (!spec.image.empty()) return open_image(spec);
   return found.empty() ? mount::open_directory(spec.path) : mount::clone_at(found[0].get(), true);
 }

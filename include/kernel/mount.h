@@ -15,9 +15,10 @@ Status isolate(bool receive);
 
 /// A detached copy of the mounts at `path` of the caller's own tree.
 Result<Fd> clone(const std::string& path, bool recursive);
-/// The same of a directory that is no symlink, with all that is mounted below it.
+/// The same of a directory as find_directory() opens it, with all that is mounted below it.
 Result<Fd> open_directory(const std::string& path);
-/// A directory that is no symlink, O_PATH.
+/// A directory, O_PATH. A symlink on the way is followed where it is the caller's or root's, and so is its directory, where nobody else may
+/// exchange it: through another's link a container would stand on what that one chose (CVE-2026-48749). ELOOP otherwise.
 Result<Fd> find_directory(const std::string& path);
 /// The same of a place that was opened.
 Result<Fd> clone_at(int place, bool recursive);

@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasProgram, runProgram } from '../native/program.ts'
-import { pathOf, rebase } from './path.ts'
+import { followLinks, pathOf, rebase } from './path.ts'
 import type { Backend } from './storage.ts'
 
 /** BTRFS_SUPER_MAGIC, linux/magic.h. */
@@ -23,8 +23,8 @@ export const btrfs: Backend = {
     if (size !== undefined) await limit(path, size)
     return { type: 'btrfs', path }
   },
-  directory: pathOf,
-  mountArguments: volume => ['--bind', pathOf(volume)],
+  directory: volume => followLinks(pathOf(volume)),
+  mountArguments: volume => ['--bind', followLinks(pathOf(volume))],
   async remove(volume) {
     const path = pathOf(volume)
     for (const inner of (await subvolumesIn(path)).sort().reverse()) {

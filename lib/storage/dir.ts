@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { overlayOn } from './overlay.ts'
-import { pathOf, rebase } from './path.ts'
+import { followLinks, pathOf, rebase } from './path.ts'
 import { removeDirectory } from './remove.ts'
 import type { Backend } from './storage.ts'
 
@@ -15,9 +15,9 @@ export const dir: Backend = {
     return { type: 'dir', path }
   },
   forksDepend: true,
-  fork: (from, site) => overlayOn([pathOf(from)], site),
-  directory: pathOf,
-  mountArguments: volume => ['--bind', pathOf(volume)],
+  fork: (from, site) => overlayOn([followLinks(pathOf(from))], site),
+  directory: volume => followLinks(pathOf(volume)),
+  mountArguments: volume => ['--bind', followLinks(pathOf(volume))],
   remove: volume => removeDirectory(pathOf(volume)),
   moved: async (volume, from, to) => ({ type: 'dir', path: rebase(pathOf(volume), from.directory, to.directory) }),
 }

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
+  lchownSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -21,7 +22,7 @@ import t, { type Test } from 'tap'
 import { errorOf, look, makeContainer, startContainer } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
 import { probe } from '../support/probe.ts'
-import { directory } from '../support/rootfs.ts'
+import { directory, rootfs } from '../support/rootfs.ts'
 
 const skip = needsRoot
 const hostMounts = () => readFileSync('/proc/self/mountinfo', 'utf8')
@@ -135,6 +136,66 @@ t.test('E-B2 E-B7 a directory that is exchanged for a link while it is mounted o
     t.equal(naive, 1000, `control: a naive mkdir of the same name was outside 1000 times of ${naiveTries}`)
   })
 })
+
+t.test(
+  'E-B12 a root file system behind a link is the caller’s or root’s choice, and nobody else’s',
+  { skip },
+  async t => {
+    const { container, lxcpath } = await makeContainer(t, { rootfs: directory(t) })
+    const real = rootfs(t)
+    const host = watched(t)
+    const [link, deep] = [join(lxcpath, 'link'), join(lxcpath, 'deep')]
+    const lead = (to: string, owner: number, mode = 0o755) => {
+      for (const path of [link, deep]) rmSync(path, { recursive: true, force: true })
+      symlinkSync(to, link)
+      mkdirSync(deep)
+      symlinkSync('../link', join(deep, 'link'))
+      for (const path of [link, join(deep, 'link')]) lchownSync(path, owner, owner)
+      for (const path of [lxcpath, deep]) chmodSync(path, mode)
+    }
+    const tries: readonly [string, string, string][] = [
+      ['at the end', host.path, link],
+      ['on the way', '/', join(link, host.path)],
+      ['behind another', host.path, join(deep, 'link')],
+    ]
+    for (const [where, to, path] of tries) {
+      for (const [whose, owner, mode] of [
+        ['another’s', 61_235, 0o755],
+        ['in a directory of all', 0, 0o777],
+      ] as const) {
+        lead(to, owner, mode)
+        await container.config.set('lxc.rootfs.path', `dir:${path}`).save()
+        t.match(
+          await errorOf(container.start()),
+          { code: 'ELOOP', step: 'rootfs.open', hint: /somebody else/ },
+          `${where}, ${whose}`,
+        )
+        t.match(await errorOf(container.files.read('/canary')), { code: 'ELOOP' }, 'nothing is read there')
+        t.match(await errorOf(container.files.write('/made', '')), { code: 'ELOOP' }, 'nor written')
+        t.match(await errorOf(container.clone('clone')), { code: 'ELOOP' }, 'nor copied')
+        container.config.set('lxc.rootfs.path', `overlay:${path}:${directory(t)}/delta`)
+        t.match(await errorOf(container.start()), { code: 'ELOOP' }, 'as a layer')
+        t.equal(readFileSync(join(path, 'canary'), 'utf8'), host.canary, 'control: the name leads there')
+        t.notOk(host.touched())
+      }
+    }
+    for (const [to, path] of [
+      [real, link],
+      ['/', join(link, real)],
+      [real, join(deep, 'link')],
+    ] as const) {
+      lead(to, 0)
+      await container.config.set('lxc.rootfs.path', `dir:${path}`).save()
+      await container.start()
+      t.equal(await container.state(), 'RUNNING', 'control: root’s own are followed, as LXC does')
+      await container.stop({ force: true })
+      t.match(String(await container.files.read('/etc/passwd')), /^root:/)
+    }
+    const clone = await container.clone('clone')
+    t.ok(lstatSync(join(lxcpath, 'clone/rootfs')).isDirectory(), 'and a copy is one of the directory')
+    await clone.destroy()
+  },
+)
 
 const KINDS: Readonly<Record<string, (path: string, to: string) => void>> = {
   link: (path, to) => symlinkSync(to, path),

@@ -79,8 +79,7 @@ export const GROUPS: readonly Group[] = [
       ),
       B12: row(
         'CVE-2026-48749',
-        'A root file system that has become a link',
-        open('it is followed: who can put one there writes to the lxcpath, which is its owner alone'),
+        'A root file system that has become a link: root’s and the caller’s own are followed, nobody else’s',
       ),
       B14: row(
         'LXC, runc without pivot_root',

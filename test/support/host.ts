@@ -14,6 +14,9 @@ export type Host = Readonly<Record<string, readonly string[]>>
 /** The reason to skip what only root can do, or false. */
 export const needsRoot: string | false = process.geteuid?.() === 0 ? false : 'needs root'
 
+/** Of root and of who has XDG_RUNTIME_DIR, or below /tmp of who has not; then the tag of the lxcpath. */
+const RUN_DIRECTORY = /\/caisson(?:-\d+)?\/([0-9a-f]{8})/
+
 const read = (path: string): string => attempt(() => readFileSync(path, 'utf8'), '')
 const list = (path: string): string[] => attempt(() => readdirSync(path), [])
 const target = (path: string): string => attempt(() => readlinkSync(path), '')
@@ -55,6 +58,10 @@ function loops(): string[] {
     .map(name => [name, read(`/sys/block/${name}/loop/backing_file`).trim()] as const)
     .filter(([, file]) => file !== '')
     .map(([name, file]) => `${name} ${file}`)
+}
+
+function runRoots(): string[] {
+  return ['/run/caisson', ...list('/tmp').flatMap(name => (/^caisson-\d+$/.test(name) ? [`/tmp/${name}`] : []))]
 }
 
 function tree(directory: string): string[] {
@@ -105,7 +112,7 @@ function relatives(tag = ''): string[] {
 
 function runDirectory(pid: number): string {
   const opened = list(`/proc/${pid}/fd`).map(fd => target(`/proc/${pid}/fd/${fd}`))
-  return opened.find(path => path.includes('/caisson/')) ?? ''
+  return opened.find(path => RUN_DIRECTORY.test(path)) ?? ''
 }
 
 function descriptors(): string[] {
@@ -126,14 +133,17 @@ export function snapshot(tag?: string): Host {
     links: links(),
     cgroups: cgroups(),
     loops: loops(),
-    run: tree('/run/caisson'),
+    // Compiled filters are kept, for who needs the same.
+    run: runRoots()
+      .flatMap(tree)
+      .filter(path => !/\/filters(\/|$)/.test(path)),
     processes: relatives(tag),
     descriptors: descriptors(),
     profiles: profiles(),
   }
   const ours = (line: string) => {
-    const other = /caisson\.[^/ ]*\.([0-9a-f]{8})\b|\/caisson\/([0-9a-f]{8})/.exec(line)
-    return tag === undefined || other === null || (other[1] ?? other[2]) === tag
+    const other = /caisson\.[^/ ]*\.([0-9a-f]{8})\b/.exec(line) ?? RUN_DIRECTORY.exec(line)
+    return tag === undefined || other === null || other[1] === tag
   }
   return Object.fromEntries(Object.entries(seen).map(([what, entries]) => [what, entries.filter(ours).sort()]))
 }
