@@ -1,7 +1,7 @@
 /** Running a program inside a running container. */
 import { architecture, personality } from './config/arch.ts'
 import { ContainerError, nearest } from './errors.ts'
-import { type Account, findAccount, findGroup, insideOf } from './inside.ts'
+import { type Account, findAccount, findGroup, groupsOf, insideOf, type ReadInside } from './inside.ts'
 import { refuseWithoutSelinux } from './lsm/selinux.ts'
 import { native } from './native/binding.ts'
 import { Monitor } from './native/monitor.ts'
@@ -85,7 +85,7 @@ export function resolveAttach(
       cwd: options.cwd ?? '/',
       uid: account.uid,
       gid,
-      groups: [...(options.groups ?? [])],
+      groups: chooseGroups(spec.idmap, read, account, options),
       rlimits: spec.process.rlimits,
       ...(spec.process.oomScoreAdj === undefined ? {} : { oomScoreAdj: spec.process.oomScoreAdj }),
       ...personalityOf(spec, options),
@@ -152,6 +152,13 @@ export function refuseGroups({ denySetgroups }: IdMap, groups: readonly number[]
       hint: 'leave `groups` out: a user without subordinate ids can map only one group, user_namespaces(7)',
     },
   )
+}
+
+/** Those asked for; otherwise a user given by name has those of group(5), as far as the container can have them. */
+function chooseGroups(idmap: IdMap, read: ReadInside, account: Account, { user, groups }: AttachOptions): number[] {
+  if (groups !== undefined) return [...groups]
+  if (user !== account.name || idmap.denySetgroups) return []
+  return groupsOf(read, account).filter(gid => idmap.gids.length === 0 || onHost(idmap.gids, gid) !== undefined)
 }
 
 /** 0 where it is mapped, or without a map: as the kernel side takes it when a container starts. */

@@ -85,3 +85,11 @@ export function findGroup(read: ReadInside, group: string | number): number {
     `Cannot run with group ${JSON.stringify(group)}: the container has no such group`,
   )
 }
+
+/** The groups that group(5) of the container puts a user in, as initgroups(3) would. */
+export function groupsOf(read: ReadInside, { name }: Account): number[] {
+  if (name === '') return []
+  const lines = (read('/etc/group') ?? '').split('\n').map(line => line.split(':'))
+  const listed = lines.filter(([, , gid, members]) => /^\d+$/.test(gid ?? '') && members?.split(',').includes(name))
+  return [...new Set(listed.map(([, , gid]) => Number(gid)))].filter(gid => gid <= LARGEST)
+}

@@ -20,7 +20,7 @@ export interface AttachOptions {
   /** User and group inside, by name (of the container's own files) or number; default 0. */
   user?: string | number
   group?: string | number
-  /** Supplementary group ids; default none. */
+  /** Supplementary group ids; default those of the container's group(5) for a user given by name, else none. */
   groups?: readonly number[]
   stdio?: Stdio | readonly [Stdio, Stdio, Stdio]
   /** Runs it on a terminal of the container, which appears as `terminal`; default false. */

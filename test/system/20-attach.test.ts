@@ -63,7 +63,7 @@ t.test('attach', { skip: needsRoot }, async t => {
     const root = await look(container)
     t.strictSame(root.env, { PATH: root.env.PATH, HOME: '/root', USER: 'root', container: 'lxc' })
     t.equal(root.cwd, '/')
-    const alice = await look(container, { user: 'alice', env: { A: 'b' }, cwd: '/tmp', groups: [29] })
+    const alice = await look(container, { user: 'alice', env: { A: 'b' }, cwd: '/tmp' })
     t.match(alice, {
       uid: [1000, 1000, 1000],
       gid: [1000, 1000, 1000],
@@ -73,6 +73,8 @@ t.test('attach', { skip: needsRoot }, async t => {
     })
     t.equal(alice.status.CapEff, '0000000000000000')
     t.match(await look(container, { user: 33, group: 'audio' }), { uid: [33, 33, 33], gid: [29, 29, 29] })
+    t.strictSame((await look(container, { user: 1000 })).groups, [], 'a number is looked up in no list')
+    t.strictSame((await look(container, { user: 'alice', groups: [5, 7] })).groups, [5, 7], 'just those asked for')
   })
 
   await t.test('ids that are none are refused, never uid 0 (D4)', async t => {
