@@ -76,7 +76,7 @@ export async function takeImage(
 ): Promise<ImageRecord> {
   const files = new Map<ImageFile, string>()
   for (const [role, path] of Object.entries(paths)) {
-    files.set(await describeFile(role as ImageFile['role'], path), path)
+    files.set(await describeFile(role as ImageFile['role'], path, options.signal), path)
   }
   const { fingerprint, metadata } = await examine(Object.values(paths), options)
   if (options.fingerprint !== undefined && options.fingerprint !== fingerprint) {
@@ -111,7 +111,7 @@ async function examine(
   try {
     for (const path of paths) handles.push(await open(path, 'r'))
     for (const handle of handles) await detectFormat(handle)
-    const fingerprint = await hashFiles(...handles)
+    const fingerprint = await hashFiles(handles, options.signal)
     const texts = await readMetadataFiles(handles[0] as FileHandle, options.signal)
     return { fingerprint, metadata: understand(texts, options) }
   } finally {

@@ -1,11 +1,13 @@
 /** The templates `mmdebstrap` and `debootstrap`: a Debian system from its packages. */
 
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { ContainerError } from '../errors.ts'
-import { runProgram } from '../native/program.ts'
 import { copyShifted } from '../storage/copy.ts'
+import { removeDirectory } from '../storage/remove.ts'
+import { runFamily } from './family.ts'
 import { debianArchitecture, hostArchitecture, kernelArchitecture } from './metadata.ts'
 import { requiredOption, stringOption, type Template, type TemplateContext, type TemplateResult } from './template.ts'
 import { unpack } from './unpack.ts'
@@ -31,12 +33,15 @@ export const mmdebstrap: Template = {
     const plan = planOf(context)
     const archive = join(dirname(context.rootfs), `.${randomUUID()}.tar`)
     const file = await open(archive, 'wx+', 0o600)
+    // Where it builds: the users that apt and a user namespace work as must get there.
+    const work = await mkdtemp(join(tmpdir(), 'caisson-mmdebstrap-'))
     try {
+      await chmod(work, 0o711)
       const more = plan.mirror === undefined ? [] : [plan.mirror]
       context.onProgress?.({ phase: 'packages', done: 0 })
-      await runProgram('mmdebstrap', ['--format=tar', ...plan.options, '--', plan.suite, '-', ...more], {
+      await runFamily('mmdebstrap', ['--format=tar', ...plan.options, '--', plan.suite, '-', ...more], {
         stdio: ['ignore', file.fd, 'pipe'],
-        env: proxies(),
+        env: { ...proxies(), TMPDIR: work },
         signal: context.signal,
       })
       const { shift, signal, onProgress } = context
@@ -44,6 +49,7 @@ export const mmdebstrap: Template = {
     } finally {
       await file.close()
       await rm(archive, { force: true })
+      await removeDirectory(work)
     }
     return { config: [['lxc.arch', kernelArchitecture(plan.arch)]] }
   },
@@ -61,7 +67,7 @@ export const debootstrap: Template = {
       if (shift !== undefined) await mkdir(target, { mode: 0o755 })
       const more = plan.mirror === undefined ? [] : [plan.mirror]
       context.onProgress?.({ phase: 'packages', done: 0 })
-      await runProgram('debootstrap', [...plan.options, '--', plan.suite, target, ...more], { env: proxies(), signal })
+      await runFamily('debootstrap', [...plan.options, plan.suite, target, ...more], { env: proxies(), signal })
       if (shift !== undefined) await copyShifted(target, rootfs, { to: shift }, { signal })
     } finally {
       if (target !== rootfs) await rm(target, { recursive: true, force: true })
@@ -71,14 +77,15 @@ export const debootstrap: Template = {
 }
 
 function planOf(context: TemplateContext): Plan {
-  const suite = requiredOption(context, 'suite', 'the release, such as "bookworm"')
   const arch = debianArchitecture(stringOption(context, 'arch') ?? hostArchitecture())
   const value = (name: string): string | undefined => {
     const text = stringOption(context, name)
-    // Values stand behind `--name=`, and the suite and mirror behind `--`: none can become an option.
-    if (text === undefined || /^[\w.,:+~/@=?%&!()*-]+$/.test(text)) return text
+    // Values stand behind `--name=`, but the suite and the mirror alone, and debootstrap knows no `--`: none can become an option.
+    if (text === undefined || /^(?!-)[\w.,:+~/@=?%&!()*-]+$/.test(text)) return text
     throw new ContainerError('ERR_INVALID_OPTION', `Cannot create "${context.name}": "${name}" is "${text}"`)
   }
+  requiredOption(context, 'suite', 'the release, such as "bookworm"')
+  const suite = value('suite') as string
   const options = [`--arch=${arch}`, `--variant=${value('variant') ?? 'minbase'}`]
   for (const name of ['include', 'components', 'keyring']) {
     const text = value(name)

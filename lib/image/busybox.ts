@@ -4,6 +4,7 @@
  */
 import { chmod, constants, copyFile, lchown, mkdir, stat, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
+import { throwIfAborted } from '../abort.ts'
 import { ContainerError } from '../errors.ts'
 import { shiftId } from '../host/shift.ts'
 import { findProgram, runProgram } from '../native/program.ts'
@@ -69,8 +70,10 @@ export const busybox: Template = {
   options: ['path'],
   async create(context: TemplateContext): Promise<TemplateResult> {
     const program = await findBusybox(stringOption(context, 'path'))
-    const applets = await listApplets(program.path)
+    const applets = await listApplets(program.path, context.signal)
     const tree = new Tree(context)
+    context.onProgress?.({ phase: 'files', done: 0 })
+    throwIfAborted(context.signal, `create "${context.name}"`)
     for (const [path, mode] of DIRECTORIES) await tree.directory(path, mode)
     await tree.copy(program.path, 'bin/busybox')
     await Promise.all(applets.map(applet => tree.link(applet, 'bin/busybox')))
@@ -103,8 +106,8 @@ async function findBusybox(given: string | undefined): Promise<{ path: string; m
 }
 
 /** The applets of a busybox as paths without a leading slash. */
-async function listApplets(path: string): Promise<string[]> {
-  const { stdout } = await runProgram(findProgram(path), ['--list-full'])
+async function listApplets(path: string, signal: AbortSignal | undefined): Promise<string[]> {
+  const { stdout } = await runProgram(findProgram(path), ['--list-full'], { signal })
   const applets = stdout.split('\n').filter(line => /^(usr\/)?s?bin\/[\w.[-]+$/.test(line) && line !== 'bin/busybox')
   if (applets.includes('sbin/init') && applets.includes('bin/sh')) return applets
   throw new ContainerError('ERR_TEMPLATE', `Cannot use busybox "${path}": it has no init or no sh`, {

@@ -20,9 +20,11 @@ export const directory: Template = {
         path,
       })
     }
-    const { rootfs, shift, signal } = context
+    const { rootfs, shift, signal, onProgress } = context
+    onProgress?.({ phase: 'copy', done: 0 })
     if (shift === undefined) await copyTree(path, rootfs, { signal })
-    else await copyShifted(path, rootfs, { to: shift }, { signal })
+    else
+      await copyShifted(path, rootfs, { to: shift }, { signal, onBytes: done => onProgress?.({ phase: 'copy', done }) })
     return { config: [] }
   },
 }

@@ -7,8 +7,9 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ContainerError } from '../errors.ts'
-import { findProgram, runProgram } from '../native/program.ts'
+import { findProgram } from '../native/program.ts'
 import { copyShifted } from '../storage/copy.ts'
+import { runFamily } from './family.ts'
 import type { Template, TemplateContext, TemplateResult } from './template.ts'
 
 /** Where LXC's packages put templates; `lxc-<name>` is looked for there. */
@@ -34,7 +35,7 @@ async function runTemplate(program: string, context: TemplateContext): Promise<T
     await writeFile(join(directory, 'config'), '')
     const named = [`--path=${directory}`, `--name=${context.name}`, `--rootfs=${rootfs}`]
     context.onProgress?.({ phase: 'template', done: 0 })
-    await runProgram(program, [...named, ...argumentsOf(context)], { env: environment(), signal: context.signal })
+    await runFamily(program, [...named, ...argumentsOf(context)], { env: environment(), signal: context.signal })
     const text = await readFile(join(directory, 'config'), 'utf8')
     if (context.shift === undefined) {
       await rmdir(context.rootfs)

@@ -53,7 +53,7 @@ export async function metadataOf(
   signal?: AbortSignal,
 ): Promise<Map<string, Buffer>> {
   if (image.layout === 'oci') return new Map()
-  const file = await store.open(fileOf(image, image.layout === 'unified' ? 'image' : 'metadata'))
+  const file = await store.open(fileOf(image, image.layout === 'unified' ? 'image' : 'metadata'), signal)
   try {
     return await readMetadataFiles(file, signal)
   } finally {

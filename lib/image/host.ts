@@ -4,6 +4,7 @@
  */
 import { access, lchown, lstat, mkdir, readlink, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { throwIfAborted } from '../abort.ts'
 import { shiftId } from '../host/shift.ts'
 import type { Template, TemplateContext, TemplateResult } from './template.ts'
 
@@ -35,6 +36,8 @@ export const host: Template = {
   options: [],
   async create(context: TemplateContext): Promise<TemplateResult> {
     const mounts: string[] = []
+    context.onProgress?.({ phase: 'files', done: 0 })
+    throwIfAborted(context.signal, `create "${context.name}"`)
     for (const name of OWN) await makeDirectory(context, name)
     for (const name of PROGRAMS) {
       const target = await readlink(`/${name}`).catch(() => undefined)

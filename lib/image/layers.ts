@@ -29,7 +29,7 @@ export async function applyLayers(
 ): Promise<void> {
   const layers = image.files.filter(file => file.role === 'layer')
   for (const [index, layer] of layers.entries()) {
-    const file = await store.open(layer)
+    const file = await store.open(layer, options.signal)
     try {
       if (index > 0) await hide(await whiteouts(file, options), rootfs, options)
       const decide: UnpackOptions['decide'] = entry =>

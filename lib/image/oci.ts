@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { copyFile, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { throwIfAborted } from '../abort.ts'
 import { ifMissing } from '../host/file.ts'
 import {
   checkDigest,
@@ -83,7 +84,7 @@ async function importLayout(
     blob: async (sha256, _size, directory) => {
       const copy = join(directory, sha256)
       await copyFile(at(sha256), copy, constants.COPYFILE_FICLONE)
-      const found = await hashPaths(copy)
+      const found = await hashPaths([copy], options.signal)
       if (found !== sha256) throw mismatch(at(sha256), sha256, found)
       return copy
     },
@@ -137,6 +138,7 @@ async function take(
       const file: ImageFile = { role, sha256, size }
       all.push(file)
       report(options.onProgress, index, wanted.length)
+      throwIfAborted(options.signal, `bring image "${source.alias || source.server}"`)
       const isHere = await stat(join(store.path, 'blobs', sha256)).catch(ifMissing)
       const isComing = [...files.keys()].some(other => other.sha256 === sha256)
       if (isHere === undefined && !isComing) files.set(file, await from.blob(sha256, size, workspace))

@@ -16,7 +16,7 @@ export async function ociConfigOf(
   image: ImageRecord,
   context: TemplateContext,
 ): Promise<TemplateResult> {
-  const file = await store.open(fileOf(image, 'config'))
+  const file = await store.open(fileOf(image, 'config'), context.signal)
   let bytes: Buffer
   try {
     bytes = await file.readFile()

@@ -4,6 +4,7 @@
  * A server cannot hand out an older version than the one it gave before, unless that is asked for: an old image with its
  * old holes is as good as a forged one (flatpak GHSA-q4gr is that class).
  */
+import { rm } from 'node:fs/promises'
 import { ContainerError, nearest } from '../errors.ts'
 import { type BringOptions, type ImagePaths, takeImage } from './bring.ts'
 import { type DownloadOptions, download } from './fetch.ts'
@@ -41,14 +42,14 @@ export async function copyFromStreams(
   const source: ImageSource = { protocol: 'simplestreams', server, alias, serial: chosen.serial }
   const here = await refuseOlder(store, source, options)
   if (here?.fingerprint === chosen.fingerprint) return here
-  const item = (one: StreamItem): Promise<string> =>
-    fetchFile(store, `${server.replace(/\/+$/, '')}/${one.path}`, { ...options, sha256: one.sha256, size: one.size })
+  const item = (one: StreamItem): Wanted => [
+    `${server.replace(/\/+$/, '')}/${one.path}`,
+    { ...options, sha256: one.sha256, size: one.size },
+  ]
   const { files } = chosen
-  const paths: ImagePaths =
-    'image' in files
-      ? { image: await item(files.image) }
-      : { metadata: await item(files.metadata), rootfs: await item(files.rootfs) }
-  return takeImage(store, paths, {
+  const wanted =
+    'image' in files ? { image: item(files.image) } : { metadata: item(files.metadata), rootfs: item(files.rootfs) }
+  return fetchImage(store, wanted, {
     ...bringOptions(options, source),
     fingerprint: chosen.fingerprint,
     properties: chosen.properties,
@@ -61,8 +62,23 @@ function bringOptions(options: CopyOptions, source: ImageSource): BringOptions {
   return { source, cached, autoUpdate, signal }
 }
 
-async function fetchFile(store: ImageStore, url: string, options: DownloadOptions): Promise<string> {
-  return (await download(url, store.downloads, options)).path
+type Wanted = readonly [url: string, options: DownloadOptions]
+
+/** Downloads the files of an image and takes it in. When that fails, those that are here whole do not stay without the others. */
+async function fetchImage(
+  store: ImageStore,
+  wanted: Readonly<Record<string, Wanted>>,
+  options: BringOptions,
+): Promise<ImageRecord> {
+  const paths: Record<string, string> = {}
+  try {
+    for (const [role, [url, how]] of Object.entries(wanted)) {
+      paths[role] = (await download(url, store.downloads, how)).path
+    }
+    return await takeImage(store, paths as unknown as ImagePaths, options)
+  } finally {
+    for (const path of Object.values(paths)) await rm(path, { force: true })
+  }
 }
 
 /** What is here from that source. Throws when the server now offers something older. */
@@ -173,10 +189,10 @@ export async function copyFromDownloads(
   if (here?.source?.serial === entry.build) return here
   const base = `${server.replace(/\/+$/, '')}/${entry.path}`
   const sums = await fetchSums(base, options)
-  const file = (name: string): Promise<string> => fetchFile(store, base + name, { ...options, sha256: sums.get(name) })
-  const paths = { metadata: await file('meta.tar.xz'), rootfs: await file('rootfs.tar.xz') }
+  const file = (name: string): Wanted => [base + name, { ...options, sha256: sums.get(name) }]
+  const files = { metadata: file('meta.tar.xz'), rootfs: file('rootfs.tar.xz') }
   const properties = { os: dist, release, variant, architecture: arch, serial: entry.build }
-  return takeImage(store, paths, { ...bringOptions(options, source), properties, architecture: arch })
+  return fetchImage(store, files, { ...bringOptions(options, source), properties, architecture: arch })
 }
 
 /** How a choice is written in one word. */

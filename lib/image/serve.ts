@@ -153,7 +153,7 @@ async function productOf(directory: string, place: Place, before: Json | undefin
     sums.push(`${sha256}  ${name}\n`)
   }
   for (const [name, ftype, key] of roots) {
-    const fingerprint = await hashPaths(at('lxd.tar.xz'), at(name)).catch(ifMissing)
+    const fingerprint = await hashPaths([at('lxd.tar.xz'), at(name)]).catch(ifMissing)
     if (fingerprint === undefined) continue
     combined[key] = fingerprint
     await describe(name, ftype, {})

@@ -161,10 +161,10 @@ export class ImageStore {
   }
 
   /** Opens a file of an image and verifies that descriptor: bytes that changed on disk are found here. */
-  async open(file: ImageFile): Promise<FileHandle> {
+  async open(file: ImageFile, signal?: AbortSignal): Promise<FileHandle> {
     const handle = await open(join(this.path, 'blobs', file.sha256), 'r')
     try {
-      await verifyHash(handle, file.sha256, file.role)
+      await verifyHash(handle, file.sha256, file.role, signal)
       return handle
     } catch (error) {
       await handle.close()
@@ -280,10 +280,10 @@ export class ImageStore {
 }
 
 /** The size and hash of a file, as an image names it. */
-export async function describeFile(role: ImageFile['role'], path: string): Promise<ImageFile> {
+export async function describeFile(role: ImageFile['role'], path: string, signal?: AbortSignal): Promise<ImageFile> {
   const handle = await open(path, 'r')
   try {
-    return { role, sha256: await hashFiles(handle), size: (await handle.stat()).size }
+    return { role, sha256: await hashFiles([handle], signal), size: (await handle.stat()).size }
   } finally {
     await handle.close()
   }

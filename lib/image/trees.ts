@@ -42,7 +42,7 @@ export async function unpackFile(
   to: string,
   options: UnpackOptions,
 ): Promise<Unpacked> {
-  const handle = await store.open(file)
+  const handle = await store.open(file, options.signal)
   try {
     return await unpack(handle, to, options)
   } finally {

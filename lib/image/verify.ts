@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
+import { throwIfAborted } from '../abort.ts'
 import { ContainerError } from '../errors.ts'
 import { startProgram } from '../native/program.ts'
 
@@ -13,11 +14,12 @@ export function isFingerprint(text: string): boolean {
 }
 
 /** The SHA-256 of one file, or of several as if they were one: LXD's fingerprint of a split image. */
-export async function hashFiles(...files: readonly FileHandle[]): Promise<string> {
+export async function hashFiles(files: readonly FileHandle[], signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   const buffer = Buffer.allocUnsafe(CHUNK)
   for (const file of files) {
     for (let at = 0; ; ) {
+      throwIfAborted(signal, 'verify image')
       const { bytesRead } = await file.read(buffer, 0, CHUNK, at)
       if (bytesRead === 0) break
       hash.update(buffer.subarray(0, bytesRead))
@@ -28,19 +30,19 @@ export async function hashFiles(...files: readonly FileHandle[]): Promise<string
 }
 
 /** The same of paths. */
-export async function hashPaths(...paths: readonly string[]): Promise<string> {
+export async function hashPaths(paths: readonly string[], signal?: AbortSignal): Promise<string> {
   const handles: FileHandle[] = []
   try {
     for (const path of paths) handles.push(await open(path, 'r'))
-    return await hashFiles(...handles)
+    return await hashFiles(handles, signal)
   } finally {
     for (const handle of handles) await handle.close()
   }
 }
 
 /** Throws ERR_IMAGE when an open file has not the hash that was promised. */
-export async function verifyHash(file: FileHandle, sha256: string, what: string): Promise<void> {
-  const found = await hashFiles(file)
+export async function verifyHash(file: FileHandle, sha256: string, what: string, signal?: AbortSignal): Promise<void> {
+  const found = await hashFiles([file], signal)
   if (found !== sha256) throw mismatch(what, sha256, found)
 }
 

@@ -58,6 +58,10 @@ export interface ProgramOptions {
   label?: string | undefined
   /** A descriptor of the file to run, where it is not found by its name. */
   executable?: number | undefined
+  /** It says what goes wrong on its standard output, too. */
+  talks?: boolean | undefined
+  /** It leads a process group, which is killed with it (Linux 6.9; before, only the program itself). */
+  group?: boolean | undefined
   /** Exit codes that are no failure, beside 0. */
   accept?: readonly number[] | undefined
 }
@@ -123,7 +127,7 @@ export async function runProgram(
   const given = options.stdio ?? []
   const stdin = options.input === undefined ? (given[0] ?? 'ignore') : 'pipe'
   const program = launch(name, args, { ...options, stdio: [stdin, ...given.slice(1)] })
-  const out = collect(program.stdout, options.maxBuffer ?? MAX_BUFFER)
+  const out = collect([program.stdout], options.maxBuffer ?? MAX_BUFFER)
   if (options.input !== undefined) {
     // EPIPE says only that the program did not want all of it; its exit code tells whether that matters.
     program.stdin?.on('error', () => undefined)
@@ -254,16 +258,16 @@ class Running implements Program {
   kill(): void {
     this.#killed = true
     if (this.#pidfd < 0) return
-    native().addon.killProcess(this.#pidfd, system.signals.SIGKILL, false)
+    native().addon.killProcess(this.#pidfd, system.signals.SIGKILL, this.#options.group === true)
     this.#ends.ours[1]?.destroy()
     this.#kept?.end()
   }
 
   async #finish(spawned: Promise<Child>): Promise<ProgramResult> {
-    const { signal, accept, maxBuffer = MAX_BUFFER } = this.#options
+    const { signal, accept, talks, maxBuffer = MAX_BUFFER } = this.#options
     const outputs = this.#ends.ours.filter(end => end?.readable === true) as Socket[]
     const closed = outputs.map(end => new Promise<void>(resolve => end.once('close', () => resolve())))
-    const words = collect(this.#ends.ours[2] ?? null, maxBuffer)
+    const words = collect([this.#ends.ours[2], talks ? this.#ends.ours[1] : undefined], maxBuffer)
     const kill = () => this.kill()
     signal?.addEventListener('abort', kill, { once: true })
     try {
@@ -303,13 +307,15 @@ async function drain(outputs: readonly Socket[], closed: readonly Promise<void>[
   await Promise.all(closed)
 }
 
-function collect(stream: Readable | null, max: number): () => string {
+function collect(streams: readonly (Readable | null | undefined)[], max: number): () => string {
   const chunks: Buffer[] = []
   let size = 0
-  stream?.on('data', (chunk: Buffer) => {
-    if (size < max) chunks.push(chunk)
-    size += chunk.length
-  })
+  for (const stream of streams) {
+    stream?.on('data', (chunk: Buffer) => {
+      if (size < max) chunks.push(chunk)
+      size += chunk.length
+    })
+  }
   return () => Buffer.concat(chunks).toString('utf8')
 }
 

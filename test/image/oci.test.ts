@@ -1,6 +1,5 @@
 /** OCI images: made by skopeo and umoci where they are, by hand where they must be wrong; from layouts, archives, a registry. */
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -16,6 +15,7 @@ import { createRootfs, type TemplateContext } from '../../lib/image/template.ts'
 import { findTemplate } from '../../lib/image/templates.ts'
 import { unpackImage } from '../../lib/image/trees.ts'
 import { archive, type Member } from './archive.ts'
+import { type Fixture, GO, layout as writeLayout } from './layout.ts'
 import { serve } from './server.ts'
 
 const rooted = { skip: process.geteuid?.() === 0 ? false : 'needs root: owners' }
@@ -28,48 +28,8 @@ const fresh = async (): Promise<string> => {
   return path
 }
 const newStore = async (): Promise<ImageStore> => ImageStore.open(join(await fresh(), 'store'))
-const hashOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
-const GO = process.arch === 'x64' ? 'amd64' : process.arch
-
-interface Fixture {
-  layers: Buffer[]
-  config?: object
-  platforms?: { os: string; architecture: string }[]
-  change?(manifest: Record<string, unknown>): void
-}
-
 /** Writes a layout by hand. */
-async function layout(fixture: Fixture): Promise<string> {
-  const path = await fresh()
-  await mkdir(join(path, 'blobs/sha256'), { recursive: true })
-  const put = async (bytes: Buffer, mediaType: string): Promise<Record<string, unknown>> => {
-    await writeFile(join(path, 'blobs/sha256', hashOf(bytes)), bytes)
-    return { mediaType, digest: `sha256:${hashOf(bytes)}`, size: bytes.length }
-  }
-  const config = {
-    architecture: GO,
-    os: 'linux',
-    created: '2026-01-02T03:04:05Z',
-    config: fixture.config ?? {},
-    rootfs: { type: 'layers', diff_ids: [] },
-  }
-  const manifest: Record<string, unknown> = {
-    schemaVersion: 2,
-    config: await put(Buffer.from(JSON.stringify(config)), 'application/vnd.oci.image.config.v1+json'),
-    layers: await Promise.all(fixture.layers.map(layer => put(layer, 'application/vnd.oci.image.layer.v1.tar+gzip'))),
-  }
-  fixture.change?.(manifest)
-  const described = await put(Buffer.from(JSON.stringify(manifest)), 'application/vnd.oci.image.manifest.v1+json')
-  const platforms = fixture.platforms ?? [{ os: 'linux', architecture: GO }]
-  const manifests = platforms.map(platform => ({
-    ...described,
-    platform,
-    annotations: { 'org.opencontainers.image.ref.name': 'latest' },
-  }))
-  await writeFile(join(path, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }))
-  await writeFile(join(path, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
-  return path
-}
+const layout = async (fixture: Fixture): Promise<string> => writeLayout(await fresh(), fixture)
 
 const dir = (name: string): Member => ({ name, type: '5', mode: 0o755 })
 const layer = (...members: Member[]): Buffer => gzipSync(archive(members))

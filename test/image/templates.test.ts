@@ -116,5 +116,9 @@ t.test('builders check what they are given before anything runs', async t => {
     })
     const odd = await context({ suite: 'bookworm', include: 'a b; rm -rf /' })
     await t.rejects(createRootfs(findTemplate(name), odd), { code: 'ERR_INVALID_OPTION' })
+    for (const option of ['suite', 'mirror']) {
+      const words = await context({ suite: 'bookworm', [option]: '--foreign' })
+      await t.rejects(createRootfs(findTemplate(name), words), { code: 'ERR_INVALID_OPTION' }, `${option} is no option`)
+    }
   }
 })
