@@ -9,10 +9,11 @@ import { type CgroupNotice, watchNotices } from '../lib/notices.ts'
 import { changeLimits, containerDirectory } from '../lib/resources.ts'
 import { host, running, without } from './support/cgroup.ts'
 import { needsRoot } from './support/host.ts'
+import { until } from './support/until.ts'
 
 const unified = host.hierarchies.some(({ version }) => version === 2)
 
-/** Collects news; `until` resolves with the first that fits. */
+/** Collects news; `first` resolves with the first that fits. */
 function listener() {
   const all: CgroupNotice[] = []
   let look: () => void = () => undefined
@@ -22,7 +23,7 @@ function listener() {
       all.push(notice)
       look()
     },
-    until: <T extends CgroupNotice>(fits: (notice: CgroupNotice) => notice is T): Promise<T> =>
+    first: <T extends CgroupNotice>(fits: (notice: CgroupNotice) => notice is T): Promise<T> =>
       new Promise(resolve => {
         const alive = setInterval(() => undefined, 1000) // the watch itself keeps no process alive
         look = () => {
@@ -40,16 +41,16 @@ t.test('out of memory', { skip: needsRoot || without('memory') }, async t => {
   const greedy = 'process.stdin.once("data", () => { const all = []; for (;;) all.push(Buffer.alloc(1e7, 1)) })'
   const { running: container, child } = await running(t, greedy)
   await changeLimits(container, { memory: '100M', swap: false })
-  const { push, until, all } = listener()
+  const { push, first, all } = listener()
   const close = watchNotices(container, push)
   t.teardown(close)
   child.stdin?.write('go')
   const [, signal] = await once(child, 'exit')
   t.equal(signal, 'SIGKILL')
-  const oom = await until((notice): notice is CgroupNotice & { type: 'oom' } => notice.type === 'oom')
+  const oom = await first((notice): notice is CgroupNotice & { type: 'oom' } => notice.type === 'oom')
   t.equal(oom.victims, 1)
   if (unified) {
-    const empty = await until((notice): notice is CgroupNotice & { type: 'populated' } => notice.type === 'populated')
+    const empty = await first((notice): notice is CgroupNotice & { type: 'populated' } => notice.type === 'populated')
     t.equal(empty.populated, false, 'and then nobody is left')
   }
   close()
@@ -65,9 +66,9 @@ t.test(
     const busy =
       'const { Worker } = require("worker_threads"); for (let i = 0; i < require("os").cpus().length + 3; i++) new Worker("for (;;);", { eval: true })'
     const { running: container } = await running(t, busy)
-    const { push, until } = listener()
+    const { push, first } = listener()
     t.teardown(watchNotices(container, push))
-    const news = await until((notice): notice is CgroupNotice & { type: 'pressure' } => notice.type === 'pressure')
+    const news = await first((notice): notice is CgroupNotice & { type: 'pressure' } => notice.type === 'pressure')
     t.equal(news.resource, 'cpu')
     t.ok(news.avg10 >= 0 && news.avg10 <= 100)
     t.type(news.at, Date)
@@ -84,20 +85,21 @@ t.test('populated', { skip: needsRoot || (unified ? false : 'no cgroup v2 here')
   let last = child
   t.teardown(() => last.kill('SIGKILL'))
   // How things are is known to the watch a moment after it was asked for: until then a change is no news.
-  while (!(told().includes(false) && told().includes(true))) {
+  await until(async () => {
     last.kill('SIGKILL')
     await once(last, 'exit')
     await sleep(10)
     last = spawn('sleep', ['1000'])
     writeFileSync(procs, `${last.pid}`)
     await sleep(10)
-  }
+    return told().includes(false) && told().includes(true)
+  }, 'both are told')
   t.ok(
     told().every((populated, i) => i === 0 || populated !== told()[i - 1]),
     'only changes are told',
   )
   last.kill('SIGKILL')
   await once(last, 'exit')
-  while (told().at(-1) !== false) await sleep(5)
+  await until(() => told().at(-1) === false, 'that nobody is left')
   t.type(all.find(({ type }) => type === 'populated')?.at, Date, 'and in the end that nobody is left')
 })

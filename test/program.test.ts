@@ -1,8 +1,8 @@
 /** Programs of the host: what they write is not lost, however late its reader comes. */
 import { text } from 'node:stream/consumers'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { findProgram, runProgram, startProgram } from '../lib/native/program.ts'
+import { until } from './support/until.ts'
 
 t.test('what a program wrote before it ended waits for its reader', async t => {
   for (const size of [5, 60_000, 300_000]) {
@@ -15,7 +15,7 @@ t.test('what a program wrote before it ended waits for its reader', async t => {
 
 t.test('a program whose output nobody wants can be ended', async t => {
   const program = startProgram('cat', ['/dev/zero'])
-  while ((program.stdout?.readableLength ?? 0) === 0) await sleep(5)
+  await until(() => program.stdout?.readableLength, 'it prints')
   program.kill()
   await t.rejects(program.done, { code: 'ERR_TOOL_FAILED', message: /killed by SIGKILL/ })
 })

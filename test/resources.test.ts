@@ -1,6 +1,5 @@
 // Limits set live, read back and taken back, and the numbers of stats(): on cgroups of our own, of whichever version is here.
 import { readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { Limits } from '../lib/config/limits.ts'
 import { hierarchyWith } from '../lib/host/cgroups.ts'
@@ -8,6 +7,7 @@ import { agrees, changeLimits, readControl, writeControl } from '../lib/resource
 import { parseIoStat, parseKeyed, parseNetDev, parseThrottle, readStats } from '../lib/stats.ts'
 import { host, running, without } from './support/cgroup.ts'
 import { needsRoot } from './support/host.ts'
+import { until } from './support/until.ts'
 
 /** Some memory and some time. */
 const BUSY = 'const b = Buffer.alloc(2e7, 1); setInterval(() => b.fill(2), 20)'
@@ -68,12 +68,10 @@ t.test('processors', { skip: needsRoot || without('cpu') }, async t => {
 t.test('stats', { skip: needsRoot || without('memory') || without('pids') }, async t => {
   const { running: container, child } = await running(t, BUSY)
   await changeLimits(container, { memory: '512M', pids: 100 })
-  let stats = await readStats(container, child.pid as number)
-  for (let tries = 0; tries < 500 && stats.cpu.usageUsec === 0; tries++) {
-    await sleep(10)
-    stats = await readStats(container, child.pid as number)
-  }
-  t.ok(stats.cpu.usageUsec > 0)
+  const stats = await until(async () => {
+    const seen = await readStats(container, child.pid as number)
+    return seen.cpu.usageUsec > 0 && seen
+  }, 'it has used the processor')
   t.ok(stats.cpu.userUsec + stats.cpu.systemUsec > 0)
   t.equal(stats.memory.max, 536_870_912)
   t.ok(stats.memory.current >= 0 && stats.memory.current <= 536_870_912)

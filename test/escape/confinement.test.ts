@@ -6,13 +6,13 @@ import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { AttachOptions, Container } from '../../lib/index.ts'
 import { errorOf, look, makeContainer, startContainer } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
 import { directory } from '../support/rootfs.ts'
 import { capabilitiesIn } from '../support/surface.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 const sh = async (container: Container, script: string, options: AttachOptions = {}) =>
@@ -46,7 +46,7 @@ async function attached(
 ): Promise<{ pid: number; end(): Promise<void> }> {
   const running = container.attach(['/probe', 'sleep'], options)
   await once(running.stdout as Readable, 'data')
-  while (running.pid === 0) await sleep(5) // its output may come before the report of its start
+  await until(() => running.pid, 'it runs') // its output may come before the report of its start
   return {
     pid: running.pid,
     end: async () => {

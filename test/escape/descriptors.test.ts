@@ -15,13 +15,13 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { hasProgram } from '../../lib/native/program.ts'
 import { startContainer } from '../support/container.ts'
 import { elsewhere } from '../support/elsewhere.ts'
 import { needsRoot } from '../support/host.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 
@@ -87,7 +87,7 @@ t.test('E-A9 the descriptors of init, of its monitor and of what is attached are
   const init = (await container.initPid()) as number
   const running = container.attach(['/probe', 'sleep'])
   await once(running.stdout as Readable, 'data')
-  while (running.pid === 0) await sleep(5)
+  await until(() => running.pid, 'it runs')
   t.strictSame(new Set(descriptorsOf(init)), new Set(['/dev/pts/0']), 'init has its console')
   t.strictSame(descriptorsOf(running.pid), ['pipe:', 'pipe:', 'pipe:'], 'a program has its pipes')
   const allowed =

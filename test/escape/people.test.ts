@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import { copyFileSync, existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Container } from '../../lib/index.ts'
 import { errorOf, look, makeContainer, startContainer, tagOf } from '../support/container.ts'
@@ -13,6 +12,7 @@ import { runElsewhere } from '../support/elsewhere.ts'
 import { needsRoot } from '../support/host.ts'
 import { probe } from '../support/probe.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 const onX64 = skip || (process.arch === 'x64' ? false : 'numbers of calls are those of x86-64')
@@ -89,9 +89,9 @@ t.test('E-D9 who gets the pid of an ended init is not hit', { skip: onX64 }, asy
   const init = (await container.initPid()) as number
   const monitor = Number(/^PPid:\t(\d+)/m.exec(readFileSync(`/proc/${init}/status`, 'utf8'))?.[1])
   const attached = container.attach(['/probe', 'sleep'], { reject: false })
-  while (attached.pid === 0) await sleep(5)
+  await until(() => attached.pid, 'it runs')
   process.kill(monitor, 'SIGKILL')
-  while (existsSync(`/proc/${init}`)) await sleep(5)
+  await until(() => !existsSync(`/proc/${init}`), 'init ends with it')
   // clone3(2) with a pid of one's choice: `struct clone_args` has it in an array.
   const program = `import ctypes, os, struct, sys
 pid = ctypes.c_int(int(sys.argv[1]))
@@ -345,7 +345,7 @@ t.test('E-O9 signals of the container hit nobody outside', { skip }, async t => 
   )
   t.equal(await container.state(), 'RUNNING', 'its own init does not end by them')
   const running = container.attach(['sleep', '1000'], { reject: false })
-  while (running.pid === 0) await sleep(5)
+  await until(() => running.pid, 'it runs')
   await sh(container, 'kill -9 -1')
   t.match(await running.then(result => result), { signal: 'SIGKILL' }, 'control: its own processes end')
   t.equal(victim.exitCode ?? victim.signalCode, null, 'those of the host live')

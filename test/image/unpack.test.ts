@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { confine } from '../../lib/confine/confine.ts'
 import { LIMITS, type Limits, TarScanner } from '../../lib/image/tar.ts'
 import { readEntries, type Unpacked, type UnpackOptions, unpack } from '../../lib/image/unpack.ts'
+import { until } from '../support/until.ts'
 import { archive, header, type Member, paxRecords } from './archive.ts'
 
 const rooted = { skip: process.geteuid?.() === 0 ? false : 'needs root: owners' }
@@ -320,14 +320,13 @@ t.test('M13: Landlock and seccomp are there, each', rooted, async t => {
 
 /** The process of that name below another. */
 async function processBelow(pid: number, name: string): Promise<number> {
-  for (let tries = 0; tries < 500; tries++) {
+  return until(async () => {
     const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').filter(Boolean)
     for (const child of children) {
       if ((await readFile(`/proc/${child}/comm`, 'utf8')).trim() === name) return Number(child)
     }
-    await sleep(10)
-  }
-  throw new Error(`there is no ${name}`)
+    return 0
+  }, `there is a ${name}`)
 }
 
 t.test('damage, cuts and an abort end with an error', rooted, async t => {

@@ -1,11 +1,11 @@
 // Run by an ordinary user (test/support/user.ts): the whole life of a container, with what that user has.
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Container, diagnose, recover } from '../../lib/index.ts'
 import { attack } from '../support/covers.ts'
 import { probe } from '../support/probe.ts'
+import { until } from '../support/until.ts'
 
 const home = process.env.HOME as string
 const ids = Number(process.env.CAISSON_TEST_IDS)
@@ -159,7 +159,7 @@ t.test('a killed monitor is recovered from', async t => {
   const init = await container.initPid()
   const monitor = Number(/PPid:\t(\d+)/.exec(readFileSync(`/proc/${init}/status`, 'utf8'))?.[1])
   process.kill(monitor, 'SIGKILL')
-  while (existsSync(`/proc/${init}`)) await sleep(10)
+  await until(() => !existsSync(`/proc/${init}`), 'init ends with it')
   const what = (await recover({ path })).map(one => one.what)
   t.equal(what.includes('cgroup'), delegated, 'what it had made is removed')
   t.equal(await container.state(), 'STOPPED')

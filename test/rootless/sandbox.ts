@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type ContainerError, run, sandbox } from '../../lib/index.ts'
 import { elsewhere } from '../support/elsewhere.ts'
 import { imageOf } from '../support/image.ts'
+import { until } from '../support/until.ts'
 
 /** Whether this process may make cgroups below its own. */
 const delegated = process.env.CAISSON_TEST_DELEGATED !== ''
@@ -47,8 +47,7 @@ t.test('what a run leaves behind ends with it', async t => {
   await using box = await sandbox()
   const mark = `${process.pid}.${Date.now() % 100_000}`
   await box.run(['/bin/sh', '-c', `(setsid sleep ${mark} &) ; (sleep ${mark} &); exit 0`])
-  for (let tries = 0; tries < 100 && lives(mark); tries++) await sleep(20)
-  t.notOk(lives(mark))
+  await until(() => !lives(mark), 'none of them lives')
   t.equal((await box.run(['/bin/sh', '-c', 'exit 3'], { reject: false })).exitCode, 3)
   t.match(await box.run(['/bin/sh', '-c', 'kill -TERM $$'], { reject: false }), { exitCode: null, signal: 'SIGTERM' })
   t.equal((await box.run(['/bin/sleep', mark], { timeout: 200, reject: false })).timedOut, true)
@@ -60,8 +59,7 @@ t.test('a timeout ends the whole tree', async t => {
   const script = `trap "" TERM INT HUP; (setsid sleep ${mark} &); sleep ${mark} & wait`
   const ended = await run(['/bin/sh', '-c', script], { timeout: 300, reject: false })
   t.equal(ended.timedOut, true)
-  for (let tries = 0; tries < 100 && lives(mark); tries++) await sleep(20)
-  t.notOk(lives(mark))
+  await until(() => !lives(mark), 'none of them lives')
 })
 
 t.test('its own files, and standard input', async t => {
@@ -85,11 +83,9 @@ for (const [kind, begin] of [
       await running`)
     const child = spawn(node, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     await once(child.stdout, 'data')
-    for (let tries = 0; tries < 100 && !lives(mark); tries++) await sleep(20)
-    t.ok(lives(mark))
+    await until(() => lives(mark), 'they live')
     child.kill('SIGKILL')
-    for (let tries = 0; tries < 100 && lives(mark); tries++) await sleep(20)
-    t.notOk(lives(mark))
+    t.ok(await until(() => !lives(mark), 'none of them lives on'))
   })
 
 /** Whether a process with that word in its command line lives. */

@@ -2,11 +2,11 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { parseMembership, readCgroups } from '../../lib/host/cgroups.ts'
 import { findUserScope } from '../../lib/host/user_scope.ts'
 import { Container, recover } from '../../lib/index.ts'
+import { until } from '../support/until.ts'
 
 const path = join(process.env.HOME as string, 'lxc')
 const container = await Container.create('c', { path })
@@ -24,10 +24,7 @@ async function where(): Promise<{ pid: number; scope: string; unit: string }> {
   return { pid, scope: `/sys/fs/cgroup${scope}`, unit }
 }
 
-async function gone(file: string): Promise<boolean> {
-  for (let tries = 0; existsSync(file) && tries < 500; tries++) await sleep(10)
-  return !existsSync(file)
-}
+const gone = (file: string) => until(() => !existsSync(file), `${file} is gone`)
 
 const systemctl = (...words: string[]) => execFileSync('systemctl', ['--user', ...words], { encoding: 'utf8' })
 
@@ -50,7 +47,10 @@ t.test('started, it is in a scope that is delegated, and so is its monitor', asy
 t.test('rebooted, it is in the same', async t => {
   const before = await where()
   await container.reboot()
-  while ((await container.initPid()) === before.pid || (await container.state()) !== 'RUNNING') await sleep(20)
+  await until(
+    async () => (await container.initPid()) !== before.pid && (await container.state()) === 'RUNNING',
+    'it runs again',
+  )
   t.equal((await where()).unit, before.unit)
 })
 

@@ -1,6 +1,6 @@
 // Started by load.test.ts with a thread pool of one thread: it is never free while a sandbox lives.
 import { pbkdf2 } from 'node:crypto'
-import { run, sandbox } from '../../lib/index.ts'
+import { run, sandbox } from '../../dist/index.js'
 
 let free = false
 pbkdf2('a', 'b', 1e9, 64, 'sha512', () => {

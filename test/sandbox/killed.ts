@@ -1,7 +1,7 @@
 // Started by sandbox.test.ts to be killed: sandboxes of several kinds, and on standard output the number of their session. With "always"
 // some are begun and others end all the time.
 import { readdirSync, readlinkSync } from 'node:fs'
-import { run, SandboxPool, sandbox } from '../../lib/index.ts'
+import { run, SandboxPool, sandbox } from '../../dist/index.js'
 
 const box = await sandbox()
 const forks = ['/bin/sh', '-c', 'trap "" TERM; (setsid sleep 1000 &); sleep 1000 & wait']

@@ -1,10 +1,10 @@
 /** Hundreds of runs at once from one process, and none of them on libuv's thread pool. */
 import { spawn } from 'node:child_process'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { run } from '../../lib/index.ts'
 import { needsRoot, snapshot } from '../support/host.ts'
+import { until } from '../support/until.ts'
 
 const session = () => /caisson\/([0-9a-f]{8})\/sandboxes/.exec(snapshot().descriptors?.join() ?? '')?.[1]
 
@@ -22,8 +22,7 @@ t.test('three hundred at once', { skip: needsRoot }, async t => {
   await many()
   const left = () => snapshot().cgroups?.filter(name => name.includes(`${session()}`)) ?? []
   // The spare one that waits for the next run goes after a while.
-  for (let tries = 0; left().length > 0 && tries < 100; tries++) await sleep(50)
-  t.strictSame(left(), [])
+  await until(() => left().length === 0, 'no cgroup is left')
   t.ok((snapshot().descriptors?.length ?? 0) <= (descriptors?.length ?? 0), 'no descriptor is left')
 })
 

@@ -1,29 +1,37 @@
 // A sandbox that is made ahead becomes the next run's own: as asked for, used once, and gone when nothing comes.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, readlinkSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type RunOptions, recover, run } from '../../lib/index.ts'
 import { elsewhere, monitorsOf, runElsewhere } from '../support/elsewhere.ts'
 import { needsRoot, snapshot } from '../support/host.ts'
 import { parseReport, probe, type Report } from '../support/probe.ts'
 import { leavesNoTrace } from '../support/session.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 const KINDS = ['user', 'net', 'pid', 'mnt', 'ipc', 'uts', 'cgroup']
 
-const childrenOf = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  } catch {
+    return [] // it has ended meanwhile
+  }
+}
 
-/** The first process of the one that waits, in its namespaces and with ids of its own; no run goes on meanwhile. */
+/**
+ * The first process of the one that waits, in its namespaces and with ids of its own; no run goes on meanwhile. Where the machine was too busy
+ * for two runs in a row, none was made: they are made again.
+ */
 async function waiting(): Promise<number> {
-  for (let tries = 0; tries < 250; tries++) {
+  let looks = 0
+  return until(async () => {
+    if (++looks % 100 === 0) await again()
     const inits = monitorsOf(process.pid).flatMap(childrenOf)
     const [init, ...others] = inits.filter(isReady)
-    if (init !== undefined && others.length === 0) return init
-    await sleep(20)
-  }
-  throw new Error('none waits')
+    return others.length === 0 && init
+  }, 'one waits')
 }
 
 function isReady(pid: number): boolean {
@@ -111,7 +119,7 @@ t.test('killed while it waits, it is not missed', { skip }, async t => {
     const monitor = Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${init}/status`, 'utf8'))?.[1])
     process.kill(whom === 'init' ? init : monitor, 'SIGKILL')
     // Until it is reaped: one that is dying has no command line any more, but its descriptors still.
-    while (existsSync(`/proc/${monitor}`)) await sleep(20)
+    await until(() => !existsSync(`/proc/${monitor}`), 'the monitor is reaped')
     t.equal((await run(['/bin/echo', whom])).stdout, `${whom}\n`)
   }
 })
@@ -149,6 +157,5 @@ t.test('nothing is left of a program that is killed while one waits', { skip }, 
   const id = execFileSync('sh', ['-c', '"$@"; true', 'sh', node, ...args], options).trim()
   t.match(id, /^[0-9a-f]{8}$/)
   const left = () => snapshot().cgroups?.filter(name => name.includes(id)) ?? []
-  for (let tries = 0; left().length > 0 && tries < 100; tries++) await sleep(50)
-  t.strictSame(left(), [])
+  await until(() => left().length === 0, 'its cgroups are gone')
 })

@@ -56,7 +56,7 @@ async function removed(path: string): Promise<void> {
     try {
       rmdirSync(path)
     } catch (error) {
-      if (tries > 500) throw error
+      if (tries > 4000) throw error
       await sleep(5)
     }
   }

@@ -26,9 +26,16 @@ export function commandLine(pid: string | number): string {
 
 /** Of all its threads: monitors are started by one that is not the first. */
 export function childrenOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap(task =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-  )
+  return readdirSync(`/proc/${pid}/task`).flatMap(task => childrenOfThread(pid, task))
+}
+
+/** A thread may end between the look at the directory and this one. */
+function childrenOfThread(pid: number, task: string): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
 }
 
 /** The monitors that a process has started, without the nursery that some come from and helpers that are soon gone. */

@@ -171,7 +171,7 @@ export async function leavesNoTrace(t: Test, body: () => Promise<void>, tag?: st
   const before = snapshot(tag)
   await body()
   let left = differences(before, snapshot(tag))
-  for (let tries = 0; left.length > 0 && tries < 50; tries++) {
+  for (let tries = 0; left.length > 0 && tries < 200; tries++) {
     await sleep(100)
     left = differences(before, snapshot(tag))
   }

@@ -3,23 +3,14 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { Container } from '../../lib/index.ts'
 import { probe } from './probe.ts'
+import { until } from './until.ts'
 
 /** The checkout. */
 export const project = fileURLToPath(new URL('../..', import.meta.url))
-
-/** Resolves when something has come to pass; how long it takes is no part of the assertion. */
-export async function until(what: () => boolean | Promise<boolean>, which: string): Promise<void> {
-  for (let tries = 0; tries < 1000; tries++) {
-    if (await what()) return
-    await sleep(10)
-  }
-  throw new Error(`it did not come to pass: ${which}`)
-}
 
 /** A tool of the package, as users run it. */
 export function tool(lxcpath: string, name: string, ...args: string[]) {

@@ -4,6 +4,7 @@
  * networks is a tmpfs that nobody else sees.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import type { Network } from '../../lib/config/network_options.ts'
@@ -77,9 +78,11 @@ export const hostLinks = async () => (await listLinks({}, { verb: 'look' })).map
 export function outside(t: Test): { run(...command: string[]): ReturnType<typeof spawnSync> } {
   const machine = spawn('unshare', ['-n', 'sleep', '1000'], { stdio: 'ignore' })
   t.teardown(() => machine.kill('SIGKILL'))
-  const own = execFileSync('readlink', ['/proc/self/ns/net'], { encoding: 'utf8' })
+  const namespaceOf = (pid: string) => readlinkSync(`/proc/${pid}/ns/net`)
+  const own = namespaceOf('self')
   const pid = String(machine.pid)
-  while (execFileSync('readlink', [`/proc/${pid}/ns/net`], { encoding: 'utf8' }) === own);
+  for (const end = performance.now() + 20_000; namespaceOf(pid) === own; )
+    if (performance.now() > end) throw new Error('unshare makes no network namespace')
   ip('link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', pid)
   ip('address', 'add', '198.51.100.1/24', 'dev', 'up0')
   ip('address', 'add', '2001:db8:5::1/64', 'dev', 'up0', 'nodad')

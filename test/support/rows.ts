@@ -1,13 +1,13 @@
 /** Shows the rows of test/support/keys.ts: a container for each group of them, and one without any. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { Container } from '../../lib/index.ts'
 import { startContainer } from './container.ts'
 import { FILES, ROWS, type Row, type Seen } from './keys.ts'
 import { parseReport } from './probe.ts'
 import { directory, rootfs } from './rootfs.ts'
+import { until } from './until.ts'
 
 /** A root file system whose init first writes down what it is. */
 function reportingRoot(t: Test): string {
@@ -20,14 +20,8 @@ function reportingRoot(t: Test): string {
 
 /** Reads a file that is about to be written. */
 export async function soon(file: string): Promise<string> {
-  for (let tries = 0; ; tries++) {
-    try {
-      return readFileSync(file, 'utf8')
-    } catch (error) {
-      if (tries === 500) throw error
-      await sleep(10)
-    }
-  }
+  await until(() => existsSync(file), `${file} is written`)
+  return readFileSync(file, 'utf8')
 }
 
 async function look(container: Container): Promise<Seen> {

@@ -168,7 +168,7 @@ async function remove(path: string): Promise<void> {
     try {
       rmdirSync(path)
     } catch (error) {
-      if (tries > 200) throw error
+      if (tries > 2000) throw error
       await sleep(10)
     }
   }

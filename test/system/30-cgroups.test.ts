@@ -12,6 +12,7 @@ import { host, without } from '../support/cgroup.ts'
 import { tagOf } from '../support/container.ts'
 import { leavesNoTrace, needsRoot } from '../support/host.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const layout = host.layout === 'none' ? 'no cgroups here' : false
 const root = { skip: needsRoot || layout }
@@ -188,7 +189,7 @@ t.test('frozen is still', root, async t => {
 })
 
 async function used(container: Container, usec: number): Promise<void> {
-  while ((await container.stats()).cpu.usageUsec < usec) await sleep(5)
+  await until(async () => (await container.stats()).cpu.usageUsec >= usec, 'time is used')
 }
 
 /** Collects events until one fits. */

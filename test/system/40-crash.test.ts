@@ -10,6 +10,7 @@ import { makeContainer, startContainer, tagOf } from '../support/container.ts'
 import { elsewhere, monitorsOf } from '../support/elsewhere.ts'
 import { leavesNoTrace, needsRoot, snapshot } from '../support/host.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 
@@ -17,14 +18,6 @@ const skip = needsRoot
 async function monitorOf(container: Container): Promise<number> {
   const stat = readFileSync(`/proc/${await container.initPid()}/stat`, 'utf8')
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
-}
-
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (await what()) return
-    await sleep(10)
-  }
-  throw new Error('it did not come to pass')
 }
 
 t.test('recover() leaves running containers alone', { skip }, async t => {
@@ -44,7 +37,7 @@ t.test('the monitor is killed: init goes with it, recover() cleans up, a start w
       await container.start()
       const init = await container.initPid()
       process.kill(await monitorOf(container), 'SIGKILL')
-      await until(() => !existsSync(`/proc/${init}`))
+      await until(() => !existsSync(`/proc/${init}`), 'init goes with it')
       t.equal(await container.state(), 'STOPPED', 'the state is true at once')
       t.not(
         snapshot(tag).cgroups?.filter(path => path.includes(tag)).length,
@@ -56,7 +49,7 @@ t.test('the monitor is killed: init goes with it, recover() cleans up, a start w
       t.strictSame(await recover({ path: lxcpath }), [], 'a second recover() finds nothing')
       await container.start()
       process.kill(await monitorOf(container), 'SIGKILL')
-      await until(async () => (await container.state()) === 'STOPPED')
+      await until(async () => (await container.state()) === 'STOPPED', 'it has ended')
       await container.start()
       t.equal(await container.state(), 'RUNNING', 'a start cleans up by itself')
       await container.destroy({ force: true })
@@ -77,7 +70,7 @@ t.test('a container whose monitor was killed lives on when it is meant to, and i
   const { container, lxcpath } = await startContainer(t, { config: 'lxc.monitor.signal.pdeath = 0\n' })
   const init = await container.initPid()
   process.kill(await monitorOf(container), 'SIGKILL')
-  await until(async () => (await container.state()) === 'RUNNING')
+  await until(async () => (await container.state()) === 'RUNNING', 'it runs')
   t.strictSame(await recover({ path: lxcpath }), [], 'asking for its state has adopted it')
   const again = await Container.open('c', { path: lxcpath })
   t.equal(await again.state(), 'RUNNING')
@@ -132,12 +125,12 @@ t.test(
         `await (await caisson.Container.open('c', ${JSON.stringify({ path: lxcpath })})).start({ foreground: ${foreground} })`,
       )
       const starter = spawn(node, args, { env: { PATH: process.env.PATH }, stdio: ['ignore', 'ignore', 'inherit'] })
-      await until(() => existsSync(join(there, 'there')))
+      await until(() => existsSync(join(there, 'there')), 'the hook runs')
       starter.kill('SIGKILL')
       await once(starter, 'exit')
       writeFileSync(join(there, 'go'), '')
-      if (foreground) await until(async () => (await container.state()) === 'STOPPED')
-      else await until(async () => (await container.state()) === 'RUNNING')
+      if (foreground) await until(async () => (await container.state()) === 'STOPPED', 'it has ended')
+      else await until(async () => (await container.state()) === 'RUNNING', 'it runs')
       t.strictSame(await recover({ path: lxcpath }), [], 'nothing is left to clean up')
     }
   },
@@ -149,19 +142,23 @@ t.test('the monitor is killed at sixty moments of its start', { skip }, async t 
   const cgroups = () => snapshot(tag).cgroups?.filter(path => path.includes(tag))
   let killed = 0
   for (let moment = 0; moment < 60; moment++) {
-    const starting = container.start().then(
-      () => 'started',
-      (error: { code: string }) => error.code,
-    )
-    const monitor = await child()
+    let over = false
+    const starting = container
+      .start()
+      .then(
+        () => 'started',
+        (error: { code: string }) => error.code,
+      )
+      .finally(() => (over = true))
+    const monitor = await child(() => over)
     for (const begun = process.hrtime.bigint(); process.hrtime.bigint() - begun < BigInt(moment * 100_000); );
-    const hit = killIfThere(monitor)
+    const hit = monitor !== undefined && killIfThere(monitor)
     const end = await starting
     // It was another one, which had done its part: nobody has killed the container's own.
     if (!hit && end === 'started') await container.stop({ force: true })
     if (end === 'ERR_MONITOR_LOST') killed++
     else if (end !== 'started') t.fail(`after ${moment * 100} µs: ${end}`)
-    await until(async () => (await container.state()) === 'STOPPED')
+    await until(async () => (await container.state()) === 'STOPPED', 'it has ended')
     await recover({ path: lxcpath })
     if (cgroups()?.length !== 0) t.strictSame(cgroups(), [], `after ${moment * 100} µs`)
   }
@@ -180,11 +177,11 @@ function killIfThere(pid: number): boolean {
   }
 }
 
-/** The monitor that this process has just started. */
-async function child(): Promise<number> {
+/** The monitor that this process has just started, unless the start was over before it was seen. */
+async function child(isOver: () => boolean): Promise<number | undefined> {
   for (;;) {
     const [monitor] = monitorsOf(process.pid)
-    if (monitor !== undefined) return monitor
+    if (monitor !== undefined || isOver()) return monitor
     await new Promise(resolve => setImmediate(resolve))
   }
 }

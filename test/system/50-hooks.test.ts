@@ -1,10 +1,10 @@
 // Hooks: where and when each runs, what it is told, and what becomes of one that fails or hangs.
 import { chmodSync, existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { errorOf, makeContainer, tagOf } from '../support/container.ts'
 import { leavesNoTrace, needsRoot } from '../support/host.ts'
+import { until } from '../support/until.ts'
 
 const HOST = ['pre-start', 'start-host', 'stop', 'post-stop'] as const
 const GUEST = ['pre-mount', 'mount', 'autodev'] as const
@@ -32,7 +32,7 @@ t.before(async () => {
   await container.start()
   await container.destroy({ force: true })
   const pidfds = () => readdirSync('/proc/self/fd').filter(fd => nameOf(fd).includes('pidfd'))
-  while (pidfds().length > 0) await sleep(10)
+  await until(() => pidfds().length === 0, 'the end of the first is known')
 })
 
 function nameOf(fd: string): string {

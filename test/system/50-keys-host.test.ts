@@ -18,9 +18,10 @@ import type { Container } from '../../lib/index.ts'
 import { host } from '../support/cgroup.ts'
 import { errorOf, makeContainer, startContainer } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
-import { monitorOf, project, serve, until } from '../support/life.ts'
+import { monitorOf, project, serve } from '../support/life.ts'
 import { probe } from '../support/probe.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 

@@ -5,8 +5,9 @@ import t from 'tap'
 import { Container, recover } from '../../lib/index.ts'
 import { errorOf, makeContainer, startContainer, tagOf } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
-import { monitorOf, tool, until } from '../support/life.ts'
+import { monitorOf, tool } from '../support/life.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 

@@ -57,7 +57,7 @@ async function removed(place: string): Promise<void> {
     try {
       return rmdirSync(place)
     } catch (error) {
-      if (tries === 500) throw error
+      if (tries === 2000) throw error
       await sleep(10)
     }
   }

@@ -9,6 +9,7 @@ import { listLinks } from '../../lib/links.ts'
 import { hostName, type Owner, pathHash, tagOf } from '../../lib/network/names.ts'
 import { alone, hostLinks, ip, NETWORKS, outside, reaches, run, started } from '../support/network.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 async function networks(t: Test): Promise<void> {
   const lxcpath = directory(t)
@@ -177,7 +178,7 @@ async function networks(t: Test): Promise<void> {
     const monitor = Number(/PPid:\t(\d+)/.exec(readFileSync(`/proc/${await web.initPid()}/status`, 'utf8'))?.[1])
     process.kill(monitor, 'SIGKILL')
     // A process that was killed holds its locks for a moment longer.
-    while ((await recover({ path: lxcpath })).length === 0) await sleep(10)
+    await until(async () => (await recover({ path: lxcpath })).length, 'there is something to recover')
     t.strictSame(
       (await hostLinks()).filter(name => /^(cs|cf|card)/.test(name)),
       ['card0', 'card1'],
@@ -316,12 +317,10 @@ async function networks(t: Test): Promise<void> {
 
 /** nc(1) in the container takes a moment to listen. */
 async function fromOutside(beyond: ReturnType<typeof outside>, ...where: string[]): Promise<string> {
-  for (let tries = 0; tries < 100; tries++) {
+  return until(() => {
     const { status, stdout } = beyond.run('busybox', 'nc', '-w', '2', ...where)
-    if (status === 0 && stdout !== '') return String(stdout)
-    await sleep(50)
-  }
-  return ''
+    return status === 0 ? String(stdout) : ''
+  }, 'it answers')
 }
 
 alone(import.meta.url, 'networks', networks)

@@ -6,7 +6,6 @@
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import type { Network } from '../../lib/config/network_options.ts'
@@ -15,6 +14,7 @@ import { hasProgram } from '../../lib/native/program.ts'
 import { findUserNetwork } from '../../lib/network/user.ts'
 import { needsRoot } from '../support/host.ts'
 import { directory } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const NOBODY = 65534
 const USER_NIC = '/usr/libexec/lxc/lxc-user-nic'
@@ -70,10 +70,6 @@ function commandOf(pid: string): string[] {
   } catch {
     return [] // it has ended meanwhile
   }
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 200 && !holds(); tries++) await sleep(20)
 }
 
 const make = (name: string, network: readonly Network[]): Promise<Container> =>
@@ -198,14 +194,12 @@ async function byProcess(t: Test, nic: Network, ips: readonly string[]): Promise
       'what listens for others is reached',
     )
   await web.stop({ force: true })
-  await until(() => helpers().length === 0)
-  t.strictSame(helpers(), [], 'the process goes with the container')
+  await until(() => helpers().length === 0, 'the process goes with the container')
   await web.start()
   const monitor = Number(/PPid:\t(\d+)/.exec(readFileSync(`/proc/${await web.initPid()}/status`, 'utf8'))?.[1])
   process.kill(monitor, 'SIGKILL')
-  while ((await recover({ path: join(home, 'lxc') })).length === 0) await sleep(10)
-  await until(() => helpers().length === 0)
-  t.strictSame(helpers(), [], 'also when the monitor was killed')
+  await until(async () => (await recover({ path: join(home, 'lxc') })).length, 'there is something to recover')
+  await until(() => helpers().length === 0, 'the process goes with a monitor that was killed')
   await web.destroy({ force: true })
 }
 

@@ -6,6 +6,7 @@ import { type AttachOptions, type Container, recover } from '../../lib/index.ts'
 import { chooseProfile } from '../../lib/lsm/apparmor.ts'
 import { errorOf, makeContainer, startContainer, tagOf } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
+import { until } from '../support/until.ts'
 
 const runs = existsSync('/sys/kernel/security/apparmor/profiles')
 const skip = needsRoot || (runs ? false : 'this kernel does not run AppArmor: the VM lane does')
@@ -25,7 +26,7 @@ t.test('a generated profile by default', { skip }, async t => {
     t.equal((await run(container, 'cat /proc/self/attr/current')).stdout, `${tag} (enforce)\n`)
     await run(container, 'mount -t tmpfs none /proc; mkdir -p /proc/self/attr; echo x > /proc/self/attr/exec')
     const joined = container.attach(['sleep', '100'])
-    while (joined.pid === 0) await new Promise(resolve => setTimeout(resolve, 10))
+    await until(() => joined.pid, 'it runs')
     t.equal(labelOf(joined.pid), `${tag} (enforce)`)
     joined.kill('SIGKILL')
     await joined.then(
@@ -58,8 +59,7 @@ t.test('a generated profile by default', { skip }, async t => {
   })
 
   await container.stop({ force: true })
-  for (let tries = 0; loaded(tag) && tries < 50; tries++) await new Promise(resolve => setTimeout(resolve, 50))
-  t.notOk(loaded(tag), 'unloaded at the end')
+  await until(() => !loaded(tag), 'it is unloaded at the end')
 })
 
 t.test('left behind by a killed monitor, it is recovered', { skip }, async t => {
@@ -70,7 +70,7 @@ t.test('left behind by a killed monitor, it is recovered', { skip }, async t => 
   const monitor = Number(stat.slice(stat.lastIndexOf(')')).split(' ')[2])
   process.kill(monitor, 'SIGKILL')
   // Dead, whether or not somebody has waited for it yet.
-  while (existsSync(`/proc/${init}/exe`)) await new Promise(resolve => setTimeout(resolve, 10))
+  await until(() => !existsSync(`/proc/${init}/exe`), 'init ends with it')
   t.ok(loaded(tag), 'control: nobody unloads it')
   const recovered = await recover({ path: lxcpath })
   t.ok(recovered.some(one => one.what === 'apparmor' && one.name === tag))

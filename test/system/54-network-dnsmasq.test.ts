@@ -1,13 +1,14 @@
 /** A network with dnsmasq: it answers for names, and gives images that ask by DHCP the address that they have anyway. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { type Container, ManagedNetwork } from '../../lib/index.ts'
 import { serverPid } from '../../lib/network/dns.ts'
+import { commandLine } from '../support/elsewhere.ts'
 import { alone, NETWORKS, outside, run, started } from '../support/network.ts'
 import { directory } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const nslookup = async (container: Container, name: string, server: string) =>
   (await run(container, 'nslookup', name, server)).output
@@ -63,7 +64,7 @@ async function withServer(t: Test): Promise<void> {
     await network.up()
     t.equal(await serverPid(place), first, 'it is left alone')
     process.kill(first, 'SIGKILL')
-    while (existsSync(`/proc/${first}/cmdline`) && readFileSync(`/proc/${first}/cmdline`, 'utf8') !== '') await sleep(5)
+    await until(() => commandLine(first) === '', 'it has ended')
     const web = await started(t, lxcpath, 'again', [{ type: 'veth', link: 'cdns2' }])
     t.match(await nslookup(web, 'again.test', '10.96.0.1'), /10\.96\.0\.2/, 'a start brings it back')
     const second = (await serverPid(place)) as number
@@ -72,10 +73,7 @@ async function withServer(t: Test): Promise<void> {
     writeFileSync(join(path, 'dnsmasq.pid'), `${second}\n`)
     await web.destroy({ force: true })
     await network.down()
-    t.notOk(
-      existsSync(`/proc/${second}`) && readFileSync(`/proc/${second}/cmdline`, 'utf8') !== '',
-      'down: it has ended',
-    )
+    t.equal(commandLine(second), '', 'down: it has ended')
     await network.up()
     await network.destroy()
     t.notMatch(execFileSync('ps', ['-e', '-o', 'args'], { encoding: 'utf8' }), '--interface=cdns2')

@@ -1,13 +1,13 @@
 /** Ephemeral containers: gone when they stop, whoever sees it, and whatever was killed meanwhile. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Container, recover } from '../../lib/index.ts'
 import { placeOf } from '../../lib/store.ts'
 import { errorOf, tagOf } from '../support/container.ts'
 import { needsRoot, snapshot } from '../support/host.ts'
 import { directory } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 
@@ -32,11 +32,6 @@ async function newBase(t: Test, backend: 'dir' | 'overlay' = 'dir'): Promise<Bas
 
 const say = async (container: Container, command: string): Promise<string> =>
   (await container.attach(['/bin/sh', '-c', command])).stdout.trimEnd()
-
-async function until(what: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 1000 && !what(); tries++) await sleep(10)
-  if (!what()) throw new Error('it did not come to pass')
-}
 
 async function monitorOf(container: Container): Promise<number> {
   const stat = readFileSync(`/proc/${await container.initPid()}/stat`, 'utf8')
@@ -84,7 +79,7 @@ t.test('with nobody there to see it, its monitor removes it; recover() takes the
   await copy.start()
   await copy.snapshots.list()
   process.kill((await copy.initPid()) as number, 'SIGKILL')
-  await until(() => !existsSync(join(lxcpath, 'copy')))
+  await until(() => !existsSync(join(lxcpath, 'copy')), 'it is removed')
   t.ok(existsSync(rundir('copy')), 'the record of its end is all that is left')
   await recover({ path: lxcpath })
   await base.clone('copy', { ephemeral: true }).then(next => next.destroy())
@@ -97,7 +92,7 @@ t.test('its monitor is killed, with or without the power', { skip }, async t => 
     const copy = await base.clone('copy', { ephemeral: true })
     await copy.start()
     process.kill(await monitorOf(copy), 'SIGKILL')
-    while ((await copy.state()) !== 'STOPPED') await sleep(5)
+    await until(async () => (await copy.state()) === 'STOPPED', 'it has ended')
     t.ok(existsSync(join(lxcpath, 'copy')), 'nobody was there to remove it')
     if (!power) {
       // With the power go the cgroups and the run directory; what is on disk stays.
@@ -125,7 +120,7 @@ t.test('one that ended is not started again; one that could not start stays', { 
   copy.config.clear('lxc.init.cmd')
   await copy.start()
   process.kill(await monitorOf(copy), 'SIGKILL')
-  while ((await copy.state()) !== 'STOPPED') await sleep(5)
+  await until(async () => (await copy.state()) === 'STOPPED', 'it has ended')
   const error = await errorOf(copy.start())
   t.match(error, { code: 'ERR_CONTAINER_NOT_FOUND', message: /was ephemeral/ })
   t.notOk(existsSync(join(lxcpath, 'copy')))

@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { diagnose } from '../../lib/index.ts'
@@ -12,6 +11,7 @@ import { errorOf, look, makeContainer, startContainer } from '../support/contain
 import { needsRoot } from '../support/host.ts'
 import { probe } from '../support/probe.ts'
 import { directory } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 
@@ -52,7 +52,7 @@ t.test('only the namespaces that are named are entered', { skip }, async t => {
     reject: false,
   })
   await once(program.stdout as Readable, 'data')
-  while (program.pid === 0) await sleep(5)
+  await until(() => program.pid, 'it runs')
   const has = (kind: string) => readlinkSync(`/proc/${program.pid}/ns/${kind}`)
   for (const kind of ['mnt', 'net']) t.equal(has(kind), readlinkSync(`/proc/${init}/ns/${kind}`), kind)
   for (const kind of ['uts', 'ipc', 'pid'])

@@ -9,8 +9,8 @@ import type { ConsoleStream, Container } from '../../lib/index.ts'
 import { errorOf, startContainer } from '../support/container.ts'
 import { elsewhere } from '../support/elsewhere.ts'
 import { needsRoot } from '../support/host.ts'
-import { until } from '../support/life.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 const MiB = 1024 * 1024

@@ -2,11 +2,11 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { needsRoot } from '../support/host.ts'
 import { directory } from '../support/rootfs.ts'
 import { call, makeBusybox, root } from '../support/tools.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 const hasLxc = existsSync('/usr/bin/lxc-info')
@@ -404,8 +404,7 @@ t.test('lxc-ls --nesting', { skip }, async t => {
     execFileSync('sh', ['-c', run], { stdio: ['ignore', 'ignore', 'inherit'] })
     const look = () => call(lxcpath, 'ls', ['--nesting', '-f', '-F', 'NAME,STATE,PID']).stdout
     const shown = /^\\in +RUNNING \d+ +$/m
-    for (let tries = 0; tries < 50 && !shown.test(look()); tries++) await sleep(100)
-    t.match(look(), shown)
+    await until(() => shown.test(look()), 'it is shown')
     t.equal(call(lxcpath, 'ls', ['--nesting', '--running']).stdout, 'outer\nin\n')
   }
   t.equal(call(lxcpath, 'stop', ['outer', '-k']).status, 0)

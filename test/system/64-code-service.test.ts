@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { needsRoot } from '../support/host.ts'
-import { project, until } from '../support/life.ts'
+import { project } from '../support/life.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 

@@ -6,8 +6,9 @@ import t, { type Test } from 'tap'
 import { Container } from '../../lib/index.ts'
 import { hasProgram } from '../../lib/native/program.ts'
 import { needsRoot } from '../support/host.ts'
-import { project, until } from '../support/life.ts'
+import { project } from '../support/life.ts'
 import { directory } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const skip = needsRoot
 const examples = join(project, 'examples/autostart')

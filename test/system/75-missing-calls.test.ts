@@ -72,7 +72,7 @@ function deeds(t: Test, number: number): Outcome {
       try { below = fs.readdirSync(at, { withFileTypes: true }).filter(entry => entry.isDirectory()) } catch {}
       return below.flatMap(({ name }) => [...([...ids].some(id => name.includes(id)) ? [at + '/' + name] : []), ...cgroups(at + '/' + name)])
     }
-    for (let tries = 0; tries < 100 && processes().length + cgroups().length > 0; tries++) await sleep(100)
+    for (let tries = 0; tries < 200 && processes().length + cgroups().length > 0; tries++) await sleep(100)
     const left = [...processes().map(pid => 'process ' + pid + ' ' + fs.readFileSync('/proc/' + pid + '/cmdline')), ...cgroups()]
     // After the library's own clean-up at the end of the process.
     process.on('exit', () => {

@@ -9,9 +9,9 @@ import { Container } from '../../lib/index.ts'
 import { host } from '../support/cgroup.ts'
 import { makeContainer } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
-import { until } from '../support/life.ts'
 import { parseReport, type Report } from '../support/probe.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const LXC = '/usr/bin'
 

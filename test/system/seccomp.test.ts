@@ -11,6 +11,7 @@ import type { SyscallRequest } from '../../lib/seccomp/notify.ts'
 import { elsewhere } from '../support/elsewhere.ts'
 import { needsRoot } from '../support/host.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
+import { until } from '../support/until.ts'
 
 const NR = { dup: 32, socket: 41, getppid: 110, mknod: 133, io_uring_setup: 425, fsopen: 430, keyctl: 250 }
 const X32_BIT = 0x4000_0000
@@ -120,11 +121,11 @@ t.test('J10: a call whose caller has been killed is nobody else', { skip: needsR
     return { return: 1 }
   })
   const first = container.attach(['/probe', 'syscall', `${NR.getppid}`, '0', 'text'], { reject: false })
-  while (seen.length === 0) await new Promise(resolve => setImmediate(resolve))
+  await until(() => seen.length, 'it is asked')
   first.kill('SIGKILL')
   t.equal((await first).signal, 'SIGKILL')
   t.match(await call(container, NR.getppid), { result: 2, error: null })
-  while (stale === undefined) await new Promise(resolve => setImmediate(resolve))
+  await until(() => stale !== undefined, 'the first is looked at')
   t.ok(['ESRCH', 'ENOENT'].includes(stale as string), `${stale}`)
 })
 
