@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { needsRoot } from '../support/host.ts'
 import { directory } from '../support/rootfs.ts'
-import { call, makeBusybox, root } from '../support/tools.ts'
+import { call, env, makeBusybox, root } from '../support/tools.ts'
 import { until } from '../support/until.ts'
 
 const skip = needsRoot
@@ -369,6 +369,29 @@ t.test('lxc-ls and lxc-info as those of LXC', { skip: skipWithoutLxc }, async t 
   ] as [string, ...string[]][])
     t.strictSame(ours(tool, args), lxc(tool, args), `lxc-${tool} ${args.join(' ')}`)
 })
+
+t.test(
+  'lxc-checkconfig says of the kernel what that of LXC says, and then what mends it',
+  {
+    skip: skipWithoutLxc,
+  },
+  async t => {
+    const config = join(directory(t), 'config')
+    writeFileSync(
+      config,
+      '# Linux/x86 6.1.0 Kernel Configuration\nCONFIG_NAMESPACES=y\nCONFIG_PID_NS=y\nCONFIG_VETH=m\n',
+    )
+    const report = (program: string, ...args: string[]) => {
+      const { stdout } = spawnSync(program, args, { env: { ...env, CONFIG: config }, encoding: 'utf8' })
+      return stdout.replace(/^(LXC version |usage : CONFIG=\S+).*$/gm, '$1')
+    }
+    const ours = report(process.execPath, join(root, 'dist/bin/lxc-checkconfig.js'))
+    const theirs = report('/usr/bin/lxc-checkconfig')
+    t.match(theirs, /^Ipc namespace: required$/m)
+    t.equal(ours.slice(0, theirs.length), theirs)
+    t.match(ours.slice(theirs.length), /^--- This host and this user ---\nkernel: yes, Linux \d/)
+  },
+)
 
 t.test('lxc-ls --nesting', { skip }, async t => {
   const lxcpath = makeBusybox(t, 'outer')
