@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { profileFilter } from '../lib/filter.ts'
 import { Container, run } from '../lib/index.ts'
+import { watchPivots } from '../test/support/lxc_pivot.ts'
 import { Floor } from './floor.ts'
 import { atLeast, atMost, type Goal, goalTable, ratioGoal } from './goals.ts'
 import { attaching, blocking, freezing, handOver, type Idle, idle, rowsOf, type Step, throughput } from './life.ts'
@@ -167,6 +168,7 @@ async function main(): Promise<void> {
   chmodSync(directory, 0o755) // the floor's mapped root has to pass
   const report = new Report()
   const facts = machine()
+  const removePivots = watchPivots()
   try {
     await measure(directory, report)
     const goals = goalTable(report.goals)
@@ -176,6 +178,7 @@ async function main(): Promise<void> {
     writeFileSync(new URL('RESULTS.md', import.meta.url), `${text}\n`)
   } finally {
     rmSync(directory, { recursive: true, force: true })
+    await removePivots()
   }
 }
 

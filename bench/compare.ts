@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { version } from '../lib/index.ts'
 import { differences, snapshot } from '../test/support/host.ts'
+import { watchPivots } from '../test/support/lxc_pivot.ts'
 import { parseReport, type Report } from '../test/support/probe.ts'
 import { capabilitiesIn, compareLines, linesOf, SURFACE, type Surface } from '../test/support/surface.ts'
 import { type Contestant, contestants } from './contestants.ts'
@@ -137,6 +138,7 @@ async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'caisson-compare-'))
   chmodSync(directory, 0o755)
   const place = await makePlace(directory)
+  const removePivots = watchPivots()
   const [container, all] = await contestants(place, version)
   try {
     const seen: Seen[] = []
@@ -151,6 +153,7 @@ async function main(): Promise<void> {
     place.hidden?.stdin?.end()
     await container.destroy({ force: true })
     rmSync(directory, { recursive: true, force: true })
+    await removePivots()
   }
   const remains = await left(before)
   if (remains.length > 0) throw new Error(`the host is not as it was:\n${remains.join('\n')}`)

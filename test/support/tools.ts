@@ -1,11 +1,12 @@
 // The lxc-* tools as people use them: run as the package has them, from dist/bin/, which the set-up compiles: a loader of TypeScript
 // would cost each call a second.
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { directory } from './rootfs.ts'
+import { Screen } from './terminal.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 // Without what tap tells its own children.
@@ -34,35 +35,16 @@ export function call(lxcpath: string, tool: string, args: readonly string[], inp
   return { status, signal, stdout, stderr }
 }
 
-const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`
-
-/** Runs a tool on a terminal of 33 lines and 101 columns: what to wait for, and what to type then. */
+/** Runs a tool on a terminal of 33 lines and 101 columns: what to wait for, and what to type then. Throws when that does not come. */
 export async function converse(
   lxcpath: string,
   tool: string,
   args: readonly string[],
-  steps: readonly [RegExp, string][],
+  steps: readonly (readonly [RegExp, string])[],
 ) {
-  const words = commandOf(tool, ['-P', lxcpath, ...args])
-    .map(quote)
-    .join(' ')
-  const script = spawn('script', ['-qefc', `stty rows 33 cols 101; exec ${words}`, '/dev/null'], { cwd: root, env })
-  let all = ''
-  let seen = ''
-  const left = [...steps]
-  script.stdout.on('data', (chunk: Buffer) => {
-    all += chunk
-    seen += chunk
-    const [step] = left
-    if (step === undefined || !step[0].test(seen)) return
-    left.shift()
-    seen = ''
-    script.stdin.write(step[1])
-  })
-  const stuck = setTimeout(() => script.kill('SIGKILL'), 30_000)
-  const status = await new Promise<number | null>(resolve => script.once('close', resolve))
-  clearTimeout(stuck)
-  return { status, all, left: left.map(([wait]) => wait) }
+  const screen = new Screen(commandOf(tool, ['-P', lxcpath, ...args]), { cwd: root, env })
+  for (const [pattern, text] of steps) await screen.answer(pattern, text)
+  return { status: await screen.over(), all: screen.all }
 }
 
 /** A container of busybox, made by lxc-create, destroyed at the end. */

@@ -29,7 +29,7 @@ const bridgeCanVlans = (): boolean => {
 async function rateOf(count: () => Promise<number>): Promise<number> {
   const look = async () => ({ bytes: await count(), at: performance.now() })
   const begun = await look()
-  for (let now = begun; now.bytes < begun.bytes + 500_000; now = await look()) await sleep(20)
+  await until(async () => (await look()).bytes >= begun.bytes + 500_000, 'bytes flow')
   const first = await look()
   await sleep(3000)
   const last = await look()
@@ -184,9 +184,8 @@ LXC_NET_TYPE=veth
 
   await t.test('waiting for an address is told by the kernel', async t => {
     const web = await started(t, lxcpath, 'waits', [{ type: 'veth', ipv4: ['192.0.2.9/24'] }])
-    const watcher = new Promise<number>(resolve => void look(resolve))
     const waiting = web.ips({ family: 6, timeout: 20_000 })
-    const pid = await watcher
+    const pid = await watching()
     const switches = () => /^voluntary_ctxt_switches:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
     // on a busy machine it is seen before it has asked its first question
     await until(async () => {
@@ -214,14 +213,11 @@ LXC_NET_TYPE=veth
   })
 }
 
-/** The process that watches for this one: the youngest of its children that is a monitor. */
-async function look(found: (pid: number) => void): Promise<void> {
-  for (;;) {
-    const watcher = childrenOf(process.pid).find(pid => /^caisson-monitor\0link/.test(commandLine(pid)))
-    if (watcher !== undefined && /^State:\tS/m.test(readFileSync(`/proc/${watcher}/status`, 'utf8')))
-      return found(watcher)
-    await sleep(10)
-  }
+/** The process that watches for this one, once it does: the youngest of its children that is a monitor. */
+async function watching(): Promise<number> {
+  const sleeps = (pid: number) => /^State:\tS/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  const isOurs = (pid: number) => /^caisson-monitor\0link/.test(commandLine(pid))
+  return until(() => childrenOf(process.pid).find(pid => isOurs(pid) && sleeps(pid)), 'a process watches')
 }
 
 async function program(command: string, args: readonly string[]): Promise<{ status: number | null; output: string }> {

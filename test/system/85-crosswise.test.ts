@@ -9,6 +9,7 @@ import { Container } from '../../lib/index.ts'
 import { host } from '../support/cgroup.ts'
 import { makeContainer } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
+import { watchPivots } from '../support/lxc_pivot.ts'
 import { parseReport, type Report } from '../support/probe.ts'
 import { directory, rootfs } from '../support/rootfs.ts'
 import { until } from '../support/until.ts'
@@ -51,24 +52,15 @@ const isEmpty = (path: string): boolean => existsSync(path) && readdirSync(path)
 /** LXC leaves the cgroup that its monitors end in, and directories of locks. */
 function makeLxcpath(t: Test): string {
   const lxcpath = directory(t)
-  const pivots = host.hierarchies.map(({ mount }) => join(mount, 'lxc.pivot')).filter(pivot => !existsSync(pivot))
+  const removePivots = watchPivots()
   t.teardown(async () => {
     const locks = '/run/lxc/lock'
     rmSync(join(locks, lxcpath), { recursive: true, force: true })
     for (let at = dirname(join(locks, lxcpath)); at.startsWith(`${locks}/`) && isEmpty(at); at = dirname(at))
       rmdirSync(at)
-    await until(() => pivots.every(isRemoved), 'the monitors have ended')
+    await removePivots()
   })
   return lxcpath
-}
-
-function isRemoved(cgroup: string): boolean {
-  try {
-    rmdirSync(cgroup)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
-  }
-  return true
 }
 
 /** A root file system whose init first writes down what it is. */
