@@ -8,7 +8,7 @@ import { defineTool, main, readNumber } from '../lib/tools/tool.ts'
 const SOME_FAILED = 2
 const OPTIONS = {
   kill: { short: 'k', help: 'kill them' },
-  list: { short: 'L', help: 'only list them, with their delays' },
+  list: { short: 'L', help: 'only list those to which it would be done, with their delays where there is one to come' },
   reboot: { short: 'r', help: 'ask them to reboot' },
   shutdown: { short: 's', help: 'ask them to shut down' },
   all: { short: 'a', help: 'of all groups' },
@@ -27,7 +27,7 @@ export const tool = defineTool({
   summary: 'Starts, stops or lists the containers that start with the host, in the order of lxc.start.order.',
   named: false,
   options: OPTIONS,
-  details: `Containers of a group come in the order of lxc.start.order and then of their names; after a start lxc.start.delay passes.
+  details: `Containers of a group come in the order of lxc.start.order and then of their names; after a start or a reboot lxc.start.delay passes.
 An empty name in GROUPS, as after the comma of "onboot,", means those of no group.`,
   exitCodes: { 0: 'all went well', 1: 'all failed', [SOME_FAILED]: 'some failed' },
   examples: [
@@ -39,15 +39,16 @@ An empty name in GROUPS, as after the comma of "onboot,", means those of no grou
     const timeout = 1000 * readNumber(options.timeout ?? '60', 'timeout', -1)
     const all = await Containers.list(lxcpath === undefined ? {} : { path: lxcpath })
     const chosen = choose(all, options)
+    const ends = options.kill || options.shutdown
     let failed = 0
     for (const container of chosen) {
       const delay = container.config.value('lxc.start.delay') ?? 0
-      if (options.list) {
-        say(`${container.name} ${delay}`)
-        continue
-      }
       try {
-        if (await act(container, options, timeout)) await sleep(delay * 1000)
+        const runs = (await container.initPid()) !== null
+        if (runs !== Boolean(ends || options.reboot)) continue
+        if (options.list) say(ends ? container.name : `${container.name} ${delay}`)
+        else await act(container, options, timeout)
+        if (!ends && !options.list) await sleep(delay * 1000)
       } catch (error) {
         failed += 1
         log('ERROR', (error as Error).message)
@@ -73,18 +74,12 @@ function choose(all: readonly Container[], options: Values<typeof OPTIONS>): Con
   return [...new Set(found)]
 }
 
-/** Does it where there is something to do; true when a container was started, after which its delay counts. */
-async function act(container: Container, options: Values<typeof OPTIONS>, timeout: number): Promise<boolean> {
-  const runs = (await container.initPid()) !== null
-  if (options.kill || options.shutdown || options.reboot) {
-    if (!runs) return false
-    if (options.kill) await container.stop({ force: true })
-    else if (options.shutdown) await (timeout < 0 ? container.shutdown() : container.stop({ timeout }))
-    else await container.reboot()
-    return Boolean(options.reboot)
-  }
-  if (!runs) await container.start()
-  return !runs
+/** Does it to one that runs, or starts one that does not. */
+async function act(container: Container, options: Values<typeof OPTIONS>, timeout: number): Promise<void> {
+  if (options.kill) await container.stop({ force: true })
+  else if (options.shutdown) await (timeout < 0 ? container.shutdown() : container.stop({ timeout }))
+  else if (options.reboot) await container.reboot()
+  else await container.start()
 }
 
 main(import.meta, tool)

@@ -184,34 +184,6 @@ t.test('lxc-start, lxc-stop, lxc-wait, lxc-device', { skip }, async t => {
   t.equal(call(lxcpath, 'stop', ['nobody']).status, 2)
 })
 
-t.test('lxc-autostart: order, groups, exit codes', { skip }, async t => {
-  const lxcpath = directory(t)
-  const define = (name: string, ...lines: string[]) => {
-    mkdirSync(join(lxcpath, name))
-    writeFileSync(join(lxcpath, name, 'config'), `${['lxc.uts.name = x', ...lines].join('\n')}\n`)
-  }
-  define('a', 'lxc.start.auto = 1', 'lxc.start.order = 5', 'lxc.start.delay = 7')
-  define('b', 'lxc.start.auto = 1', 'lxc.start.order = 1', 'lxc.group = onboot')
-  define('c', 'lxc.start.auto = 1', 'lxc.start.order = 5', 'lxc.group = onboot', 'lxc.group = late')
-  define('d')
-  const list = (...args: string[]) =>
-    call(lxcpath, 'autostart', ['-L', ...args])
-      .stdout.trim()
-      .replaceAll('\n', ', ')
-  t.equal(list(), 'a 7')
-  t.equal(list('-a'), 'b 0, a 7, c 0')
-  t.equal(list('-a', '-A'), 'd 0, b 0, a 7, c 0')
-  t.equal(list('-g', 'onboot,'), 'b 0, c 0, a 7', 'an empty name is those of none')
-  t.equal(list('-g', 'late', '-g', 'onboot'), 'c 0, b 0')
-  t.equal(call(lxcpath, 'autostart', ['-s', '-a', '-A']).status, 0, 'none runs')
-  writeFileSync(join(lxcpath, 'a/config'), 'lxc.rootfs.path = /no/such\n', { flag: 'a' })
-  t.match(
-    call(lxcpath, 'autostart', []),
-    { status: 1, stderr: /lxc-autostart: Cannot start container "a"/ },
-    'all failed',
-  )
-})
-
 t.test('lxc-snapshot', { skip }, async t => {
   const lxcpath = makeBusybox(t, 'web')
   t.teardown(() => call(lxcpath, 'destroy', ['-f', 'before']))

@@ -41,6 +41,12 @@ class Host {
     return container
   }
 
+  /** Runs lxc-autostart; its exit code, its lines, and what it complained of. */
+  autostart(...args: string[]) {
+    const { status, stdout, stderr } = spawnSync(join(this.at, 'bin/lxc-autostart'), args, { encoding: 'utf8' })
+    return { status, said: stdout.split('\n').filter(Boolean), stderr }
+  }
+
   /** What has started or ended since it was asked last, in that order. */
   news(): string[] {
     const lines = readFileSync(this.#log, 'utf8').split('\n').filter(Boolean)
@@ -93,6 +99,72 @@ function runUnit(unit: string, key: string): number | null {
   const [program, ...args] = commandOf(unit, key)
   return spawnSync(program, args, { encoding: 'utf8', env: { PATH: process.env.PATH } }).status
 }
+
+t.test('lxc-autostart: whom, in which order, and what is done', { skip }, async t => {
+  const host = new Host(t)
+  const auto = (order: number, ...more: string[]) =>
+    ['lxc.start.auto = 1', `lxc.start.order = ${order}`, ...more.map(line => `lxc.${line}`), ''].join('\n')
+  const a = await host.make(t, 'a', auto(5, 'start.delay = 1'))
+  const b = await host.make(t, 'b', auto(1, 'group = onboot'))
+  const c = await host.make(t, 'c', auto(5, 'group = onboot', 'group = late'))
+  await host.make(t, 'd', '')
+  const lists: [args: string[], said: string[]][] = [
+    [[], ['a 1']],
+    [['-A'], ['d 0', 'a 1']],
+    [['-a'], ['b 0', 'a 1', 'c 0']],
+    [
+      ['-a', '-A'],
+      ['d 0', 'b 0', 'a 1', 'c 0'],
+    ],
+    [
+      ['-g', 'onboot,'],
+      ['b 0', 'c 0', 'a 1'],
+    ],
+    [
+      ['-g', ',onboot'],
+      ['a 1', 'b 0', 'c 0'],
+    ],
+    [
+      ['-g', 'late,,onboot'],
+      ['c 0', 'a 1', 'b 0'],
+    ],
+    [
+      ['-g', 'late', '-g', 'onboot'],
+      ['c 0', 'b 0'],
+    ],
+    [['-g', 'nobody'], []],
+    [['-s', '-a'], []],
+  ]
+  for (const [args, said] of lists)
+    t.strictSame(host.autostart('-L', ...args), { status: 0, said, stderr: '' }, args.join(' '))
+  for (const what of ['-s', '-k', '-r']) t.equal(host.autostart(what, '-a').status, 0, 'none runs: nothing to do')
+
+  t.match(host.autostart('-g', 'late,,onboot'), { status: 0, stderr: '' })
+  t.strictSame(host.news(), ['c pre-start', 'a pre-start', 'b pre-start'], 'group by group')
+  t.strictSame(host.autostart('-L', '-a', '-A').said, ['d 0'], 'those that would start')
+  t.strictSame(host.autostart('-L', '-s', '-a').said, ['b', 'a', 'c'], 'those that would end')
+  t.strictSame(host.autostart('-L', '-r', '-a').said, ['b 0', 'a 1', 'c 0'], 'and those that would start again')
+  const pids = () => Promise.all([a, b, c].map(one => one.initPid()))
+  const [ofA, ofB, ofC] = await pids()
+  t.equal(host.autostart('-r', '-g', '').status, 0)
+  t.match(await pids(), [Number, ofB, ofC])
+  t.not(await a.initPid(), ofA, 'it has rebooted')
+  t.equal(host.autostart('-k', '-g', 'late').status, 0)
+  t.match(await pids(), [Number, ofB, null])
+  t.equal(host.autostart('-s', '-a', '-t', '20').status, 0)
+  t.strictSame(await pids(), [null, null, null])
+
+  a.config.set('lxc.init.cmd', '/no/init')
+  await a.config.save()
+  const failure = /^lxc-autostart: Cannot start container "a"/
+  t.match(host.autostart('-a'), { status: 2, stderr: failure }, 'one has failed')
+  t.match(await pids(), [null, Number, Number])
+  t.match(host.autostart(), { status: 1, stderr: failure }, 'all have')
+  t.match(host.autostart('-q'), { status: 1, stderr: '' })
+  t.match(host.autostart('-t', 'soon'), { status: 1, stderr: /--timeout takes a whole number/ })
+  t.equal(host.autostart('-k', '-a').status, 0)
+  t.strictSame(await pids(), [null, null, null])
+})
 
 t.test('as systemd runs it: by group and order, and all down at the end', { skip }, async t => {
   const host = new Host(t)
