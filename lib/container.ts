@@ -6,11 +6,12 @@ import { Config } from './config/config.ts'
 import { compileLimits, keepLimits, type Limits } from './config/limits.ts'
 import type { HookName, MountEntry } from './config/options.ts'
 import { type ConsoleOptions, type ConsoleStream, openConsole, readLog } from './console.ts'
+import { ControlFiles } from './control_files.ts'
 import { type CreateOptions, create } from './create.ts'
 import { destroy } from './destroy.ts'
-import { addDevice, changeRule, removeDevice } from './devices.ts'
+import { addDevice, removeDevice } from './devices.ts'
 import { type ContainerError, refuseUnknown } from './errors.ts'
-import { type ContainerEvent, type Ended, eventsOf, type State, waitForState, watch } from './events.ts'
+import { type ContainerEvent, type Ended, eventsOf, type State, waitForState } from './events.ts'
 import { execute } from './execute.ts'
 import { Files } from './files.ts'
 import { findPlace, listPlaces } from './find.ts'
@@ -37,7 +38,7 @@ import type { ContainerProcess } from './process.ts'
 import type { AttachOptions } from './process_options.ts'
 import { isMonitored } from './recover.ts'
 import { type RenameOptions, rename } from './rename.ts'
-import { changeLimits, readControl, writeControl } from './resources.ts'
+import { changeLimits } from './resources.ts'
 import type { SyscallHandler } from './seccomp/notify.ts'
 import { Snapshots } from './snapshots.ts'
 import { start } from './start.ts'
@@ -57,8 +58,7 @@ export interface StartOptions {
   onNote?(note: string): void
 }
 
-/** How long init may take to shut down before everything is killed (LXC's default). */
-const STOP_MS = 60_000
+const STOP_FIRST = 'stop it first, or give { force: true }'
 
 export class Container implements AsyncDisposable {
   #handle: Handle
@@ -141,18 +141,14 @@ export class Container implements AsyncDisposable {
       if (state !== undefined) throw this.#handle.error('ERR_CONTAINER_RUNNING', 'start', `it is ${state} already`)
       const { foreground = false, command, trace = false } = options
       const hooks = this.#hooks
-      const {
-        monitor,
-        answer,
-        trace: entries,
-        notes,
-      } = await start(this.#handle.place, this.config, { foreground, command, trace, hooks }, [], options)
+      const made = await start(this.#handle.place, this.config, { foreground, command, trace, hooks }, [], options)
+      const { monitor, answer, notes } = made
       native().addon.closeDescriptors(answer.descriptors)
       if (foreground) this.#foreground = monitor
       else if (hooks.points.length === 0) monitor.close()
       else monitor.once('exited', () => monitor.close())
       for (const note of notes) options.onNote?.(note)
-      return entries
+      return made.trace
     })
   }
 
@@ -178,12 +174,7 @@ export class Container implements AsyncDisposable {
   /** Asks init to shut down, and kills everything after the timeout (ms; default 60,000); `force` kills at once. */
   async stop(options: { force?: boolean } & Waiting = {}): Promise<void> {
     refuseUnknown(options, ['force', 'timeout', 'signal'], 'stop')
-    const { force = false, timeout = STOP_MS, signal } = options
-    await this.#handle.end('stop', { signal }, monitor =>
-      force
-        ? monitor.request('kill', this.#handle.action('stop'))
-        : monitor.request('stop', this.#handle.action('stop'), { timeoutMs: timeout }),
-    )
+    await this.#handle.stop(options)
   }
 
   /** Asks init to shut down and waits; kills nothing. Throws ERR_TIMEOUT, and it goes on shutting down. */
@@ -193,20 +184,7 @@ export class Container implements AsyncDisposable {
 
   /** Asks init to reboot (lxc.signal.reboot); resolves when it runs again. */
   async reboot(options: Waiting = {}): Promise<void> {
-    const monitor = await this.#handle.connect('reboot')
-    try {
-      const again = watch(
-        monitor,
-        this.#handle.action('reboot'),
-        options,
-        report => report.kind === 'state' && report.state === 'STARTING',
-      )
-      await monitor.request('subscribe', this.#handle.action('reboot'))
-      await monitor.request('reboot', this.#handle.action('reboot'))
-      await again
-    } finally {
-      monitor.close()
-    }
+    await this.#handle.reboot(options)
     await this.wait('RUNNING', options)
   }
 
@@ -234,20 +212,8 @@ export class Container implements AsyncDisposable {
     return { [Symbol.asyncIterator]: () => eventsOf(connect, observe, this.#handle.action('watch'), options) }
   }
 
-  /**
-   * Files of its cgroups by name ('memory.max', 'pids.current'), on whichever hierarchy has them. 'devices.allow' and 'devices.deny' can be
-   * written everywhere: on v2 the program of the rules is replaced.
-   */
-  readonly cgroup = {
-    get: async (file: string): Promise<string> =>
-      readControl((await this.#handle.measured('read a cgroup file of')).cgroups, file),
-    set: async (file: string, value: string): Promise<void> => {
-      const list = /^devices\.(allow|deny)$/.exec(file)?.[1] as 'allow' | 'deny' | undefined
-      const verb = 'write a cgroup file of'
-      if (list !== undefined) return changeRule(this.#handle.place, await this.#handle.running(verb), list, value)
-      return writeControl((await this.#handle.measured(verb)).cgroups, file, value)
-    },
-  }
+  /** Control files of its cgroups: `get`, `set`. */
+  readonly cgroup = new ControlFiles(() => this.#handle)
 
   /**
    * Changes limits, all or none; they are kept in the config, and on a running container take effect at once. Throws ERR_INVALID_OPTION
@@ -272,11 +238,8 @@ export class Container implements AsyncDisposable {
    * reads nothing for two seconds while there is output loses it. A tty has one viewer. Throws ERR_CONTAINER_BUSY, ERR_CONTAINER_STATE.
    */
   async console(options: ConsoleOptions = {}): Promise<ConsoleStream> {
-    return openConsole(
-      await this.#handle.connect('open the console of'),
-      this.#handle.action('open the console of'),
-      options,
-    )
+    const verb = 'open the console of'
+    return openConsole(await this.#handle.connect(verb), this.#handle.action(verb), options)
   }
 
   /** What was written to its console lately. */
@@ -405,13 +368,7 @@ export class Container implements AsyncDisposable {
   async destroy(options: { force?: boolean; snapshots?: boolean } = {}): Promise<void> {
     refuseUnknown(options, ['force', 'snapshots'], 'destroy')
     if (isMonitored(this.#handle.place.runDir)) {
-      if (!options.force)
-        throw this.#handle.error(
-          'ERR_CONTAINER_RUNNING',
-          'destroy',
-          'it is running',
-          'stop it first, or give { force: true }',
-        )
+      if (!options.force) throw this.#handle.error('ERR_CONTAINER_RUNNING', 'destroy', 'it is running', STOP_FIRST)
       await this.#kill()
     }
     await this.#handle.exclusive('destroy', {}, () => destroy(this.#handle.place, this.config, this.#hooks, options))

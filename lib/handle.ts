@@ -6,19 +6,22 @@ import type { Running } from './attach.ts'
 import type { Config } from './config/config.ts'
 import { wasStarted } from './ephemeral.ts'
 import { ContainerError } from './errors.ts'
-import { type Ended, endOf, isLost, readEnd } from './events.ts'
+import { type Ended, endOf, isLost, readEnd, watch } from './events.ts'
 import { readHost } from './host/host.ts'
 import type { Subject } from './interfaces.ts'
 import { type Waiting, withLock } from './lock.ts'
 import { type Action, check, native } from './native/binding.ts'
 import type { Monitor } from './native/monitor.ts'
-import type { StartSpec } from './native/spec.ts'
+import type { Report, StartSpec } from './native/spec.ts'
 import { readTag } from './network/names.ts'
 import { prepareNetwork } from './prepare_network.ts'
 import { recoverPlace, removeIfEnded } from './recover.ts'
 import type { Running as Measured } from './resources.ts'
 import { demandRights } from './rights.ts'
 import { makeRunDir, type Place } from './store.ts'
+
+/** How long init may take to shut down before everything is killed (LXC's default). */
+const STOP_MS = 60_000
 
 export class Handle {
   readonly place: Place
@@ -82,6 +85,29 @@ export class Handle {
       monitor.close()
     }
     await this.forget(verb)
+  }
+
+  /** Asks init to shut down, and kills everything after the timeout (ms); `force` kills at once. */
+  async stop({ force = false, timeout = STOP_MS, signal }: { force?: boolean } & Waiting): Promise<void> {
+    const action = this.action('stop')
+    await this.end('stop', { signal }, monitor =>
+      force ? monitor.request('kill', action) : monitor.request('stop', action, { timeoutMs: timeout }),
+    )
+  }
+
+  /** Asks init to reboot; resolves when it is being started again. */
+  async reboot(waiting: Waiting): Promise<void> {
+    const action = this.action('reboot')
+    const monitor = await this.connect('reboot')
+    try {
+      const isAgain = (report: Report) => report.kind === 'state' && report.state === 'STARTING'
+      const again = watch(monitor, action, waiting, isAgain)
+      await monitor.request('subscribe', action)
+      await monitor.request('reboot', action)
+      await again
+    } finally {
+      monitor.close()
+    }
   }
 
   /** How init ended, once it has. */

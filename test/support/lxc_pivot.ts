@@ -8,7 +8,7 @@ import { until } from './until.ts'
 export function watchPivots(): () => Promise<void> {
   const places = readCgroups().hierarchies.map(({ mount }) => join(mount, 'lxc.pivot'))
   const pivots = places.filter(place => !existsSync(place))
-  return () => until(() => pivots.every(isRemoved), "LXC's monitors have ended")
+  return async () => void (await until(() => pivots.every(isRemoved), "LXC's monitors have ended"))
 }
 
 function isRemoved(cgroup: string): boolean {
