@@ -3,8 +3,7 @@
  * monitor can remove all of it. Its source is the Spec, and all names in it are deterministic; the monitor deletes it when it has undone
  * everything.
  */
-import { existsSync } from 'node:fs'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { ContainerError } from './errors.ts'
 import type { StartSpec } from './native/spec.ts'
@@ -59,8 +58,8 @@ function cgroupEntries(base: string, own: string): LedgerEntry[] {
   ]
 }
 
-/** Writes the ledger of a start: aside, and renamed. It survives every process; a reboot it need not survive. */
-export async function writeLedger(place: Place, bootId: string, entries: readonly LedgerEntry[]): Promise<void> {
+/** Writes the ledger of a start: aside, and renamed, in memory (/run). It survives every process; a reboot it need not survive. */
+export function writeLedger(place: Place, bootId: string, entries: readonly LedgerEntry[]): void {
   // Named in a ledger it would be emptied, and what lives in it killed.
   const foreign = entries.find(({ kind, path, chosen }) => kind === 'cgroup' && chosen && existsSync(path))
   if (foreign !== undefined) {
@@ -73,17 +72,14 @@ export async function writeLedger(place: Place, bootId: string, entries: readonl
   }
   const ledger: Ledger = { version: 1, bootId, name: place.name, lxcpath: place.lxcpath, entries }
   const file = path.join(place.runDir, 'ledger.json')
-  await writeFile(`${file}.new`, `${JSON.stringify(ledger, null, 1)}\n`, { mode: 0o600 })
-  await rename(`${file}.new`, file)
+  writeFileSync(`${file}.new`, `${JSON.stringify(ledger, null, 1)}\n`, { mode: 0o600 })
+  renameSync(`${file}.new`, file)
 }
 
 /** The ledger of a run directory; undefined when there is none. Throws ERR_PROTOCOL when it is damaged or says what no ledger may say. */
-export async function readLedger(runDir: string): Promise<Ledger | undefined> {
+export function readLedger(runDir: string): Ledger | undefined {
   const file = path.join(runDir, 'ledger.json')
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
+  const text = textOf(file)
   if (text === undefined) return undefined
   const ledger = parsed(text, file)
   if (ledger?.version !== 1) throw unreadable(file, 'it is of another version of the library')
@@ -93,6 +89,17 @@ export async function readLedger(runDir: string): Promise<Ledger | undefined> {
     if (!isAllowed(entry, runDir)) throw unreadable(file, `it may not name ${JSON.stringify(entry)}`)
   }
   return ledger as Ledger
+}
+
+/** The monitor may delete it at any moment; most often there is none, which costs no exception. */
+function textOf(file: string): string | undefined {
+  if (!existsSync(file)) return undefined
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 function parsed(text: string, file: string): Partial<Ledger> | null {

@@ -79,7 +79,7 @@ async function recoverDirectory(runDir: string): Promise<readonly Recovered[]> {
   const lock = await tryLockAgain(path.join(runDir, 'operation'), 'recover').catch(gone)
   if (lock === undefined) return []
   try {
-    const ledger = await readLedger(runDir)
+    const ledger = readLedger(runDir)
     return ledger === undefined ? [] : await recoverRun(runDir, ledger)
   } finally {
     native().addon.closeDescriptors([lock])
@@ -131,7 +131,7 @@ export async function removeIfEnded(place: Place): Promise<boolean> {
 
 /** The same for one container. */
 export async function recoverPlace(place: Place): Promise<readonly Recovered[]> {
-  const ledger = await readLedger(place.runDir)
+  const ledger = readLedger(place.runDir)
   return ledger === undefined ? [] : recoverRun(place.runDir, ledger)
 }
 
@@ -197,7 +197,7 @@ async function recoverRun(runDir: string, ledger: Ledger): Promise<Recovered[]> 
 export async function recoverSessions(): Promise<void> {
   const sessions = (await runDirectories()).filter(runDir => path.basename(runDir) === SESSION)
   const recoverSession = async (runDir: string) => {
-    const ledger = await readLedger(runDir)
+    const ledger = readLedger(runDir)
     return ledger === undefined ? [] : recoverRun(runDir, ledger)
   }
   await eachOf(sessions.map(runDir => () => recoverSession(runDir)))

@@ -82,7 +82,7 @@ async function begin(
       const request = { ...options, callbacks, fstab, userNamespaces: maps.slots, joined }
       const { spec, notes, labels, bootId, scope } = await prepare(place, config, request)
       options.own?.(onHost(spec.idmap.uids, spec.process.uid), onHost(spec.idmap.gids, spec.process.gid))
-      await writeLedger(place, bootId, entriesOf(spec))
+      writeLedger(place, bootId, entriesOf(spec))
       await loadProfile(labels.apparmor, path.join(place.directory, 'apparmor'))
       const travelling = [...descriptors, ...shared.descriptors, ...maps.descriptors]
       if (config.value('lxc.ephemeral')) await markStarted(place)

@@ -67,16 +67,46 @@ function attempt<T>(act: () => T): T | undefined {
   }
 }
 
-/** Reads the host. It takes about a millisecond; callers keep the answer for as long as they don't move themselves. */
+/** What was found the last time, and the texts that said so. */
+interface Seen {
+  /** /proc/self/cgroup and what it says. */
+  readonly own: string
+  readonly membership: ReadonlyMap<string, string>
+  readonly mountinfo: string
+  readonly root: boolean
+  readonly mounts: readonly CgroupMount[]
+  readonly v1: Map<CgroupMount, Hierarchy | undefined>
+}
+
+const seen = new WeakMap<CgroupFiles, Seen>()
+
+/** Reads the host. */
 export function readCgroups(files: CgroupFiles = HOST): CgroupHost {
-  const own = parseMembership(files.read('/proc/self/cgroup') ?? '')
-  const hierarchies = parseMounts(files.read('/proc/self/mountinfo') ?? '')
-    .map(mount => hierarchyOf(mount, own, files))
+  const now = lookAgain(files)
+  const hierarchies = now.mounts
+    .map(mount => (now.root && mount.version === 1 ? rootsOwn(mount, now, files) : hierarchyOf(mount, now, files)))
     .filter(hierarchy => hierarchy !== undefined)
   const versions = new Set(hierarchies.map(({ version }) => version))
   const layout = versions.size === 2 ? 'hybrid' : versions.has(2) ? 'v2' : versions.has(1) ? 'v1' : 'none'
   const offered = hierarchies.filter(({ version }) => version === 2).flatMap(({ controllers }) => controllers)
   return { layout, hierarchies, known: new Set([...parseKnown(files.read('/proc/cgroups') ?? ''), ...offered]) }
+}
+
+function lookAgain(files: CgroupFiles): Seen {
+  const own = files.read('/proc/self/cgroup') ?? ''
+  const mountinfo = files.read('/proc/self/mountinfo') ?? ''
+  const last = seen.get(files)
+  if (last?.mountinfo === mountinfo && last.own === own && last.root === files.root) return last
+  const membership = parseMembership(own)
+  const now = { own, membership, mountinfo, root: files.root, mounts: parseMounts(mountinfo), v1: new Map() }
+  seen.set(files, now)
+  return now
+}
+
+/** Where root may make cgroups on v1 is told by those texts alone, and is looked at once: sixty calls in a hybrid layout. */
+function rootsOwn(mount: CgroupMount, now: Seen, files: CgroupFiles): Hierarchy | undefined {
+  if (!now.v1.has(mount)) now.v1.set(mount, hierarchyOf(mount, now, files))
+  return now.v1.get(mount)
 }
 
 // ── the kernel's texts ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -145,11 +175,7 @@ export function pathBelow(root: string, path: string): string | undefined {
 
 // ── where cgroups may be made ─────────────────────────────────────────────────────────────────────────────────────────
 
-function hierarchyOf(
-  mount: CgroupMount,
-  membership: ReadonlyMap<string, string>,
-  files: CgroupFiles,
-): Hierarchy | undefined {
+function hierarchyOf(mount: CgroupMount, { membership }: Seen, files: CgroupFiles): Hierarchy | undefined {
   const { version } = mount
   // Hidden below another mount, or of a namespace that this process isn't in.
   if (!files.exists(`${mount.mount}/cgroup.procs`)) return undefined

@@ -21,11 +21,15 @@ const DEFAULTS = [
   'c 136:* rwm', // ptys
 ] as const
 
+/** They are the same for every container. */
+let defaults: readonly DeviceRule[] | undefined
+
 const DENY_ALL: DeviceRule = { allow: false, type: 97, major: -1, minor: -1, access: 'rwm' }
 
 /** The list of the defaults and, after them, of the config's own rules; `deny = a` and `allow = a` begin anew. */
 export function deviceRules(entries: readonly Entry[]): DeviceRule[] {
-  const rules = [DENY_ALL, ...DEFAULTS.map(text => ruleOf(true, text))]
+  defaults ??= [DENY_ALL, ...DEFAULTS.map(text => ruleOf(true, text))]
+  const rules = [...defaults]
   // Of a config for both versions one family is enough: both say the same.
   const family = entries.some(({ name }) => name.startsWith('lxc.cgroup2.devices.')) ? 'lxc.cgroup2.' : 'lxc.cgroup.'
   for (const entry of entries) {

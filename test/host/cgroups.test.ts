@@ -92,6 +92,27 @@ t.test('root on a hybrid host', async t => {
   t.notOk(seen.hierarchies[3]?.base?.crowded, "the kernel's own root may hold processes")
 })
 
+t.test('what changes is seen the next time', async t => {
+  const texts: Record<string, string> = { ...HYBRID }
+  const files = host(texts, '*')
+  const own = () => readCgroups(files).hierarchies.map(hierarchy => hierarchy.own)
+  t.strictSame(own(), ['', 'service/a', '', ''])
+  const moved = HYBRID['/proc/self/cgroup'].replace('/service/a', '/elsewhere')
+  t.not(moved, texts['/proc/self/cgroup'])
+  texts['/proc/self/cgroup'] = moved
+  t.strictSame(own(), ['', 'elsewhere', '', ''], 'this process has moved')
+  texts['/proc/self/mountinfo'] = HYBRID['/proc/self/mountinfo'].replace(/\n.*cgroup2.*/, '')
+  t.equal(readCgroups(files).layout, 'v1', 'a hierarchy has been unmounted')
+  const user = host(HYBRID, [])
+  t.ok(readCgroups(user).hierarchies.every(({ base }) => base === undefined))
+  const given = host(HYBRID, ['/sys/fs/cgroup/memory/service/a', '/sys/fs/cgroup/memory/service/a/tasks'])
+  Object.assign(user, { writable: given.writable })
+  t.ok(
+    readCgroups(user).hierarchies.some(({ base }) => base !== undefined),
+    'root has given a user a cgroup',
+  )
+})
+
 t.test('pure v1, and a hierarchy that is hidden', async t => {
   const texts = { ...HYBRID, '/proc/self/mountinfo': HYBRID['/proc/self/mountinfo'].replace(/\n.*cgroup2.*/, '') }
   t.equal(readCgroups(host(texts, '*')).layout, 'v1')
