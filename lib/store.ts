@@ -5,6 +5,7 @@ import { rm, rmdir } from 'node:fs/promises'
 import path from 'node:path'
 import { globalConfig } from './config/global.ts'
 import { ContainerError } from './errors.ts'
+import { followLinks } from './storage/path.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 
@@ -24,7 +25,10 @@ export function resolveLxcpath(given: string | undefined): string {
   if (given !== undefined && (typeof given !== 'string' || given === '' || /[\0\n]/.test(given))) {
     throw new ContainerError('ERR_INVALID_OPTION', `Cannot use ${JSON.stringify(given)} as lxcpath: it is not a path`)
   }
-  return path.resolve(given ?? globalConfig('lxc.lxcpath') ?? '/var/lib/lxc')
+  const lxcpath = path.resolve(given ?? globalConfig('lxc.lxcpath') ?? '/var/lib/lxc')
+  // It keeps its name, of which its tag is made.
+  followLinks(lxcpath)
+  return lxcpath
 }
 
 /** The places of one container. */

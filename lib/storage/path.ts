@@ -37,7 +37,7 @@ export function followLinks(path: string): string {
     if (++links > MOST_LINKS || !isTrusted(info) || !isGuarded(lstatSync(directory)))
       throw new ContainerError('ELOOP', `Cannot follow the symlink ${next}: somebody else may say where it leads`, {
         path: next,
-        hint: 'name the directory itself in lxc.rootfs.path',
+        hint: 'name the directory itself, or let the link and its directory be root’s or your own',
       })
     const target = readlinkSync(next)
     at = target.startsWith('/') ? '/' : directory
