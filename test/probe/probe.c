@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
@@ -200,13 +201,24 @@ static int exchange(char** arguments) {
   return perror("renameat2"), 1;
 }
 
+/// Opens instances of inotify until it may have no more, says how many, and keeps them.
+static int watch_much(char** arguments) {
+  (void)arguments;
+  int count = 0;
+  while (inotify_init1(IN_CLOEXEC) >= 0) count++;
+  printf("%d\n", count);
+  fflush(stdout);
+  pause();
+  return 0;
+}
+
 static const struct { const char* name; int (*run)(char** arguments); } commands[] = {
     {"exit", exit_with},           {"signal", signal_self},   {"sleep", sleep_on},   {"ignore-signals", ignore_signals},
     {"fork-bomb", fork_bomb},      {"eat-memory", eat_memory}, {"burn-cpu", burn_cpu}, {"write-stdout", write_stdout},
     {"cat", cat},                  {"open", open_file},       {"syscall", system_call}, {"syscall32", system_call_32}, {"reboot", reboot_as},
     {"init", init},                {"hear-datagrams", hear_datagrams}, {"answer-calls", answer_calls},
     {"filtered", filtered},        {"core", core},            {"surface", surface}, {"exchange", exchange},
-    {"uncover", uncover},
+    {"uncover", uncover},          {"watch-much", watch_much},
 };
 
 int main(int count, char** arguments) {
