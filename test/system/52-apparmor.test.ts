@@ -1,5 +1,7 @@
 // AppArmor, where the kernel runs it (the VM lane): a profile for each container, in force at init, in attach, and gone at the end.
-import { existsSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { Config } from '../../lib/config/config.ts'
 import { type AttachOptions, type Container, recover } from '../../lib/index.ts'
@@ -60,6 +62,39 @@ t.test('a generated profile by default', { skip }, async t => {
 
   await container.stop({ force: true })
   await until(() => !loaded(tag), 'it is unloaded at the end')
+})
+
+t.test('the policy of the host is out of reach, by its usual place and another (C5)', { skip }, async t => {
+  const policy = '/sys/kernel/security/apparmor'
+  const profile = 'profile caisson_canary { }\n'
+  const compiled = execFileSync('apparmor_parser', ['--skip-kernel-load', '--skip-cache', '--stdout'], {
+    input: profile,
+  })
+  for (const idmap of [undefined, false] as const) {
+    for (const at of ['sys/kernel/security', 'var']) {
+      const made = await startContainer(t, {
+        ...(idmap === false ? { idmap } : {}),
+        config: `lxc.mount.entry = /sys/kernel/security ${at} none rbind 0 0\n`,
+      })
+      const tag = `caisson.c.${tagOf(made.lxcpath)}`
+      writeFileSync(join(made.rootfs, 'policy'), compiled)
+      if (at === 'var')
+        t.equal((await run(made.container, 'test -e /var/apparmor/.load')).exitCode, 0, 'control: it is there')
+      for (const script of [
+        ...['.load', '.replace'].map(file => `cat /policy > /${at}/apparmor/${file}`),
+        `printf %s ${tag} > /${at}/apparmor/.remove`,
+        `echo 'changeprofile unconfined' > /proc/self/attr/current`,
+        `mkdir /${at}/apparmor/policy/namespaces/canary`,
+      ])
+        t.not((await run(made.container, script)).exitCode, 0, `${idmap ?? 'mapped'}: ${script}`)
+      t.notOk(loaded('caisson_canary'), 'nothing was loaded')
+      t.ok(loaded(tag), 'and its own is where it was')
+      await made.container.stop({ force: true })
+    }
+  }
+  writeFileSync(`${policy}/.load`, compiled)
+  t.ok(loaded('caisson_canary'), 'control: the host loads the same')
+  writeFileSync(`${policy}/.remove`, 'caisson_canary')
 })
 
 t.test('left behind by a killed monitor, it is recovered', { skip }, async t => {
