@@ -79,6 +79,8 @@ export class TarScanner {
   #pax = new Map<string, string>()
   /** Bytes of data (with padding) that still belong to the current entry. */
   #left = 0
+  /** How much of these is padding. */
+  #slack = 0
   #sink: 'pass' | 'drop' | 'meta' | 'capture' = 'drop'
   #collected: Buffer[] = []
   #finish: (() => void) | undefined
@@ -115,9 +117,17 @@ export class TarScanner {
     return out
   }
 
-  /** To be called at the end of the stream: an archive without its end mark was cut off. */
-  end(): void {
-    if (!this.ended) throw refuse('the archive is cut off')
+  /**
+   * To be called at the end of the stream; gives what is still to be passed on. An archive without its end mark was cut off, unless its
+   * writer leaves the mark out, with the padding before it: then the last entry must be whole.
+   */
+  end(unmarked = false): Buffer[] {
+    if (this.ended) return []
+    const isWhole = unmarked && !this.#sparse && this.#left <= this.#slack
+    const out = isWhole ? this.write(Buffer.alloc(this.#left)) : []
+    if (!isWhole || this.#rest.length > 0 || this.#held.length > 0) throw refuse('the archive is cut off')
+    this.ended = true
+    return [...out, END]
   }
 
   #take(data: Buffer, out: Buffer[]): void {
@@ -186,6 +196,7 @@ export class TarScanner {
     }
     this.#sink = verdict === 'keep' ? 'pass' : 'drop'
     this.#left = padded(entry.size)
+    this.#slack = this.#left - entry.size
     // Old GNU sparse files: the map goes on in blocks between the header and the data.
     this.#sparse = header.type === 'S' && header.extended
   }
@@ -199,6 +210,7 @@ export class TarScanner {
     this.#sink = sink
     this.#collected = []
     this.#left = padded(size)
+    this.#slack = this.#left - size
     this.#finish = () => done(Buffer.concat(this.#collected).subarray(0, size))
     if (this.#left === 0) this.#take(Buffer.alloc(0), [])
   }
@@ -211,11 +223,13 @@ export class TarScanner {
     for (const key of pax.keys()) {
       if (/^(SCHILY|LIBARCHIVE)\.xattr\.(trusted|user)\.overlay\./.test(key)) throw refuse(`an entry sets "${key}"`)
     }
-    const given = pax.get('size')
-    const size = given === undefined ? header.size : Number(given)
-    if (!Number.isSafeInteger(size) || size < 0) throw refuse(`an entry of ${given} bytes`)
+    const length = pax.get('size')
+    const size = length === undefined ? header.size : Number(length)
+    if (!Number.isSafeInteger(size) || size < 0) throw refuse(`an entry of ${length} bytes`)
     if (size > 0 && type !== 'file') throw refuse(`a ${type} with data`)
-    const name = this.#path(pax.get('GNU.sparse.name') ?? pax.get('path') ?? header.name)
+    const given = pax.get('GNU.sparse.name') ?? pax.get('path') ?? header.name
+    // So does umoci call the root, and so do tar programs read it.
+    const name = given === '/' && type === 'directory' ? '.' : this.#path(given)
     if (type !== 'directory' && name === '.') throw refuse('the root is no directory')
     const target = pax.get('linkpath') ?? header.linkname
     return { name, type, size, target: type === 'hardlink' ? this.#path(target) : target }

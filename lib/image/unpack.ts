@@ -23,8 +23,10 @@ export interface UnpackOptions {
   readonly limits?: Partial<Limits> | undefined
   /** Says of each entry whether it is unpacked; device nodes never are. */
   readonly decide?: ((entry: Entry) => Verdict) | undefined
-  /** The directory is not empty: what an entry cannot be put over is removed, a whole directory if need be. */
-  readonly replace?: boolean | undefined
+  /** The directory is not empty: entries come over what is there, but for directories where something else comes. */
+  readonly isFilled?: boolean | undefined
+  /** The end mark may be missing, as it is in layers by some tools of OCI: a digest says that the bytes are all there. */
+  readonly unmarked?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }
@@ -59,16 +61,16 @@ const EXTRACT = [
 /** Below this many bytes unpacked the ratio is not looked at. */
 const RATIO_FLOOR = 64 * 1024 * 1024
 
-/** Unpacks an archive into the existing directory `to`, which is empty unless `replace` is given. */
+/** Unpacks an archive into the existing directory `to`, which is empty unless `isFilled` is given. */
 export async function unpack(file: FileHandle, to: string, options: UnpackOptions = {}): Promise<Unpacked> {
   const format = await detectFormat(file)
   const limits = { ...LIMITS, ...options.limits }
   // What is there already was asked when it was new, and may belong to others now.
-  if (!options.replace) await refuseFolding(to)
+  if (!options.isFilled) await refuseFolding(to)
   await give(to, options.shift, 'top')
   if (format === 'squashfs') return unpackSquashfs(file, to, limits, options)
   const owner = isOwn(options.shift) ? '--no-same-owner' : '--same-owner'
-  const extract = [...EXTRACT, owner, ...(options.replace ? ['--recursive-unlink'] : [])]
+  const extract = [...EXTRACT, owner]
   const [writing, reading] = await Promise.allSettled([
     feed('tar', extract, { directory: to, shift: options.shift, signal: options.signal }),
     openArchive(file, format, options.signal),
@@ -107,7 +109,7 @@ async function refuseFolding(directory: string): Promise<void> {
 export async function readEntries(
   file: FileHandle,
   decide: (entry: Entry) => Verdict,
-  options: Pick<UnpackOptions, 'limits' | 'signal'> = {},
+  options: Pick<UnpackOptions, 'limits' | 'signal' | 'unmarked'> = {},
 ): Promise<Map<string, Buffer>> {
   const archive = await openArchive(file, await detectFormat(file), options.signal)
   const scanner = new TarScanner(decide, { ...LIMITS, ...options.limits })
@@ -119,7 +121,7 @@ export async function readEntries(
   } finally {
     await archive.close()
   }
-  scanner.end()
+  scanner.end(options.unmarked)
   return scanner.captured
 }
 
@@ -199,20 +201,22 @@ async function pass(
     devices += 1
     return 'drop'
   }, limits)
+  // When tar ended first, its last words say more than our broken pipe.
+  const write = (pieces: readonly Buffer[]) =>
+    tar.sink.write(pieces).catch(async broken => {
+      throw (await tar.failure()) ?? broken
+    })
   let unpacked = 0
   for await (const chunk of archive.chunks) {
     unpacked += chunk.length
     if (unpacked > RATIO_FLOOR && unpacked > packed.size * limits.ratio) {
       throw new ContainerError('ERR_IMAGE', `Cannot unpack archive: it grows more than ${limits.ratio} times`)
     }
-    // When tar ended first, its last words say more than our broken pipe.
-    await tar.sink.write(scanner.write(chunk)).catch(async broken => {
-      throw (await tar.failure()) ?? broken
-    })
+    await write(scanner.write(chunk))
     options.onProgress?.({ phase: 'unpack', done: unpacked })
     if (scanner.ended) break
   }
-  scanner.end()
+  await write(scanner.end(options.unmarked))
   await tar.finish()
   return { entries: scanner.entries, bytes: scanner.bytes, devices }
 }

@@ -77,6 +77,42 @@ t.test('layers lie over each other, and markers hide what is below', rooted, asy
   )
 })
 
+t.test('what comes again is changed, and keeps what is in it', rooted, async t => {
+  const lower = layer(
+    ...[
+      dir('etc'),
+      { name: 'etc/a', data: 'a' },
+      dir('file'),
+      { name: 'file/x', data: 'x' },
+      { name: 'dir', data: 'x' },
+    ],
+    ...[
+      dir('victim'),
+      dir('victim/f'),
+      { name: 'victim/f/x', data: 'x' },
+      { name: 'link', type: '2', linkname: 'victim' },
+    ],
+  )
+  const upper = layer(
+    ...[
+      { ...dir('./'), mode: 0o751 },
+      { ...dir('etc/'), mode: 0o700 },
+      { name: 'etc/b', data: 'b' },
+    ],
+    ...[{ name: 'file', data: 'now' }, dir('dir'), dir('link'), { name: 'link/f', data: 'f' }],
+  )
+  const store = await newStore()
+  const rootfs = await fresh()
+  await unpackImage(store, await importOci(store, await layout({ layers: [lower, upper] })), rootfs)
+  t.same((await readdir(join(rootfs, 'etc'))).sort(), ['a', 'b'])
+  t.equal((await stat(rootfs)).mode & 0o777, 0o751)
+  t.equal((await stat(join(rootfs, 'etc'))).mode & 0o777, 0o700)
+  t.equal(await readFile(join(rootfs, 'file'), 'utf8'), 'now', 'a file instead of a directory')
+  t.same(await readdir(join(rootfs, 'dir')), [], 'a directory instead of a file')
+  t.equal(await readFile(join(rootfs, 'link/f'), 'utf8'), 'f', 'a directory instead of a link')
+  t.same(await readdir(join(rootfs, 'victim/f')), ['x'], 'and not what the link led to')
+})
+
 t.test('M2: markers and files behind links of lower layers reach nothing outside', rooted, async t => {
   const canary = join(await fresh(), 'canary')
   await writeFile(canary, 'alive')
@@ -252,6 +288,11 @@ t.test(
     execFileSync('sh', ['-euc', 'rm etc/b; echo three >etc/c'], { cwd: tree })
     umoci('repack', '--image', `${made}:v1`, join(at, 'bundle'))
     umoci('config', '--image', `${made}:v1`, '--config.entrypoint', '/bin/app', '--config.user', '3:4')
+    // Layers of these have an entry "/", and neither padding nor mark at their end.
+    execFileSync('sh', ['-euc', 'mkdir -m 751 tree tree/opt; echo -n four >tree/opt/d'], { cwd: at })
+    umoci('insert', '--image', `${made}:v1`, join(at, 'tree'), '/')
+    umoci('insert', '--image', `${made}:v1`, '--whiteout', '/etc/c')
+    umoci('insert', '--image', `${made}:v1`, join(at, 'tree/opt/d'), '/etc/d')
     const packed = join(at, 'archive.tar')
     execFileSync('skopeo', ['copy', '--quiet', `oci:${made}:v1`, `oci-archive:${packed}:v1`], {
       env: { PATH: process.env.PATH, HOME: at },
@@ -259,7 +300,9 @@ t.test(
     for (const url of [`oci:${made}:v1`, `oci-archive:${packed}:v1`]) {
       const into = await context({ url, store: (await newStore()).path })
       const { config } = await createRootfs(findTemplate('oci'), into)
-      t.same((await readdir(join(into.rootfs, 'etc'))).sort(), ['a', 'c', 'l'], url)
+      t.same((await readdir(join(into.rootfs, 'etc'))).sort(), ['a', 'd', 'l'], url)
+      t.equal(await readFile(join(into.rootfs, 'opt/d'), 'utf8'), 'four')
+      t.equal((await stat(into.rootfs)).mode & 0o777, 0o751)
       t.equal(await readlink(join(into.rootfs, 'etc/l')), 'a')
       t.equal(new Map(config).get('lxc.init.uid'), '3')
     }

@@ -121,6 +121,32 @@ t.test('what two readers could read differently is refused', async t => {
   t.same(scan(trailer), archive([{ name: 'x' }]), 'bytes after the end are not passed on')
 })
 
+t.test('an archive without an end mark is whole only where that is known in another way', async t => {
+  const members = [
+    { name: '/', type: '5' },
+    { name: 'x', data: 'hello' },
+  ]
+  const bytes = archive(members, false)
+  const end = (data: Buffer, unmarked: boolean): Buffer => {
+    const scanner = new TarScanner(() => 'keep')
+    return Buffer.concat([...scanner.write(data), ...scanner.end(unmarked)])
+  }
+  const cut = { code: 'ERR_IMAGE', message: /cut off/ }
+  t.throws(() => end(bytes, false), cut)
+  for (const padding of [0, 1, 507]) {
+    const data = bytes.subarray(0, 3 * 512 - 507 + padding)
+    t.same(end(data, true), archive(members), `${padding} bytes of padding`)
+    t.throws(() => end(data, false), cut)
+  }
+  t.throws(() => end(bytes.subarray(0, 2 * 512 + 4), true), cut, 'in the data')
+  t.throws(() => end(bytes.subarray(0, 2 * 512 - 1), true), cut, 'in a header')
+  const headless = archive([{ name: 'x', pax: { mtime: '1' } }], false).subarray(0, 2 * 512)
+  t.throws(() => end(headless, true), cut, 'after a header about nothing')
+  refused(t, 'the root by another name', [{ name: '//', type: '5' }], /absolute/)
+  refused(t, 'the root as a file', [{ name: '/', data: 'x' }], /absolute/)
+  refused(t, 'a link to the root', [{ name: 'x', type: '1', linkname: '/' }], /absolute/)
+})
+
 t.test('any honest archive passes unchanged, whatever the chunks', async () => {
   const name = fc.stringMatching(/^[a-z]{1,8}(\/[a-z]{1,8}){0,3}$/)
   const member = fc.record({ name, data: fc.string({ maxLength: 1500 }), mode: fc.constantFrom(0o644, 0o755) })
