@@ -58,6 +58,7 @@ export function runAsUser(t: Test, name: string, user: User, file: string): void
     HOME: join(home, 'home'),
     XDG_RUNTIME_DIR: join(home, 'home/run'),
     TS_NODE_TRANSPILE_ONLY: '1',
+    TAP_TIMEOUT: '240', // of .taprc; without it the file has thirty seconds
     CAISSON_TEST_IDS: String(user.ids),
     CAISSON_TEST_DELEGATED: user.delegated ? '1' : '',
     ...user.environment,

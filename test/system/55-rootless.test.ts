@@ -8,6 +8,7 @@ const skip = needsRoot || (existsSync('/usr/bin/newuidmap') ? false : 'needs new
 
 if (skip) t.test('rootless', { skip }, async () => {})
 else {
+  t.setTimeout(480_000)
   for (const file of ['test/rootless/life.ts', 'test/rootless/sandbox.ts']) {
     runAsUser(t, `${file}: a range of ids, a delegated cgroup`, { ids: 131_072, delegated: true }, file)
     runAsUser(t, `${file}: a range of ids, no cgroup`, { ids: 65_536, delegated: false }, file)
