@@ -191,11 +191,11 @@ function hierarchyOf(mount: CgroupMount, { membership }: Seen, files: CgroupFile
 function baseAt(mount: CgroupMount, path: string, files: CgroupFiles): CgroupBase {
   if (mount.version === 1) return { path, controllers: mount.controllers, crowded: false }
   const directory = directoryOf(mount.mount, path)
-  const lives = (files.read(`${directory}/cgroup.procs`) ?? '') !== ''
   const offered = words(files.read(`${directory}/cgroup.controllers`))
   const enabled = words(files.read(`${directory}/cgroup.subtree_control`))
-  // Only the kernel's own root has no cgroup.type, and only it may hold processes beside controllers.
-  const crowded = lives && files.exists(`${directory}/cgroup.type`) && offered.some(name => !enabled.includes(name))
+  // Only the kernel's own root has no cgroup.type, and only it may hold processes beside controllers; its list of them is long.
+  const lives = () => (files.read(`${directory}/cgroup.procs`) ?? '') !== ''
+  const crowded = files.exists(`${directory}/cgroup.type`) && offered.some(name => !enabled.includes(name)) && lives()
   return { path, controllers: crowded ? enabled : offered, crowded }
 }
 

@@ -13,7 +13,7 @@ export interface Host {
   readonly root: boolean
   readonly subuids: readonly IdRange[]
   readonly subgids: readonly IdRange[]
-  /** newuidmap(1) and newgidmap(1); undefined when they are not installed. */
+  /** newuidmap(1) and newgidmap(1); undefined for root, who needs neither, and when they are not installed. */
   readonly newuidmap: string | undefined
   readonly newgidmap: string | undefined
   readonly cgroups: CgroupHost
@@ -33,11 +33,12 @@ export function readHost(): Host {
 export function* hostParts(): Parts<Host> {
   const uid = process.geteuid?.() ?? 0
   const user = nameOf(uid)
+  const helper = (name: string) => (uid !== 0 && hasProgram(name) ? findProgram(name) : undefined)
   const ids = {
     subuids: readSubordinateIds('/etc/subuid', user, uid),
     subgids: readSubordinateIds('/etc/subgid', user, uid),
-    newuidmap: hasProgram('newuidmap') ? findProgram('newuidmap') : undefined,
-    newgidmap: hasProgram('newgidmap') ? findProgram('newgidmap') : undefined,
+    newuidmap: helper('newuidmap'),
+    newgidmap: helper('newgidmap'),
   }
   yield
   const cgroups = readCgroups()
