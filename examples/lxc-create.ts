@@ -116,7 +116,10 @@ async function readSource(
 function readStorage(options: Values<typeof OPTIONS>): CreateOptions {
   const { bdev, fssize, fstype } = options
   const rbd = (['rbdname', 'rbdpool', 'rbduser'] as const).find(name => options[name] !== undefined)
-  if (rbd !== undefined) throw new UsageError(`--${rbd} is refused: there is no Ceph RBD storage`)
+  if (rbd !== undefined)
+    throw new UsageError(
+      `--${rbd} is refused: there is no Ceph RBD storage; map the image with rbd(8), mount it, and use --dir`,
+    )
   if (fstype !== undefined && !(FILE_SYSTEMS as readonly string[]).includes(fstype))
     throw new UsageError(`--fstype takes one of ${FILE_SYSTEMS.join(', ')}, not ${fstype}`)
   const { vgname: group, lvname: volume, thinpool: thinPool, zfsroot: parent } = options

@@ -21,6 +21,10 @@ export function findBackend(name: string): Backend {
   const wanted = name === 'overlayfs' ? 'overlay' : name
   const backend = BACKENDS.find(candidate => candidate.name === wanted)
   if (backend !== undefined) return backend
+  if (wanted === 'rbd')
+    throw new ContainerError('ERR_INVALID_OPTION', 'Cannot use storage backend "rbd": there is none for Ceph RBD', {
+      hint: 'map the image with rbd(8), mount its file system, and use the backend "dir" there',
+    })
   const names = BACKENDS.map(candidate => candidate.name)
   const near = nearest(name, names)
   throw new ContainerError('ERR_INVALID_OPTION', `Unknown storage backend "${name}"`, {
