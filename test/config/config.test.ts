@@ -65,6 +65,7 @@ t.test('a value never becomes a line (L1)', async t => {
   t.throws(() => config.set('lxc.sysctl.a=b' as 'lxc.sysctl.a', '1'), { code: 'ERR_CONFIG_UNKNOWN_KEY' })
   t.throws(() => config.set('lxc.sysctl.a\nb', '1'), { code: 'ERR_CONFIG_UNKNOWN_KEY' })
   t.equal(config.toString(), '')
+  t.equal(config.set('lxc.init.cmd', 'a').toString(), 'lxc.init.cmd = a\n', 'control: one of one line is a line')
 })
 
 t.test('mistakes have a file, a line and a column', async t => {

@@ -181,6 +181,10 @@ t.test('E-H5 the nodes of /dev are these', { skip }, async t => {
       'zero',
     ],
   ])
+  const { container: more } = await startContainer(t, {
+    mounts: [{ source: '/dev/full', target: '/dev/another', create: 'file' }],
+  })
+  t.match((await more.attach(['ls', '/dev'])).stdout, /^another$/m, 'control: one more is seen')
 })
 
 t.test('E-F8 device nodes cannot be made, and those of an image not be opened', { skip }, async t => {
@@ -218,4 +222,10 @@ t.test('E-B14 no mount of the host is left to see', { skip }, async t => {
   await sh(container, 'umount -l /')
   t.not((await sh(container, `cat /..${canary}`)).exitCode, 0)
   t.equal(readFileSync(canary, 'utf8'), 'canary')
+  const { container: shown } = await startContainer(t, { mounts: [{ source: canary, target: canary, create: 'file' }] })
+  t.equal(
+    (await sh(shown, `cat /proc/1/root${canary}`)).stdout,
+    'canary',
+    'control: one that is bound there is seen so',
+  )
 })

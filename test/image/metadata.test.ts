@@ -21,7 +21,7 @@ t.test('metadata and templates are read strictly (L5)', async t => {
       },
     },
   }
-  t.same(parseMetadata(formatMetadata(metadata)), metadata)
+  t.same(parseMetadata(formatMetadata(metadata)), metadata, 'control: honest ones are read')
   t.throws(() => parseMetadata('templates:\n  /etc/x:\n    template: ../../x\n'), { code: 'ERR_IMAGE' })
   t.throws(() => parseMetadata('templates:\n  /etc/../../x:\n    template: x\n'), { code: 'ERR_IMAGE' })
   t.throws(() => parseYaml('a: &x 1\nb: *x\n'), { code: 'ERR_IMAGE', message: /line 1/ })

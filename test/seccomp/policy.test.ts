@@ -146,6 +146,7 @@ t.test('J12: mistakes are errors with a place, and never allow', async t => {
       if (hint !== undefined) t.match(error.hint, hint)
     }
   }
+  t.equal(parse('2\ndenylist\nread errno 1\n').policy.rules.length, 1, 'control: without a mistake it is a rule')
 })
 
 t.test('J12: unknown calls are skipped with a warning', async t => {

@@ -29,6 +29,8 @@ t.test('names that would be paths, options or lines (L2)', async t => {
     t.match(error, { code: 'ERR_INVALID_NAME', hint: /64 letters/ }, JSON.stringify(name))
     t.match(await errorOf(Container.open(name as string)), { code: 'ERR_INVALID_NAME' })
   }
+  const honest = await errorOf(Container.open('a.b_c-1', { path: '/nowhere-at-all' }))
+  t.not(honest.code, 'ERR_INVALID_NAME', 'control: an honest name is looked for')
 })
 
 t.test('options', { skip }, async t => {
@@ -65,6 +67,9 @@ t.test('id maps that make no sense are refused with the entry (F3)', { skip }, a
     const { container } = await makeContainer(t, { idmap: false, config })
     t.match((await errorOf(container.start())).message, words)
   }
+  const good = 'lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n'
+  const { container } = await startContainer(t, { idmap: false, config: good })
+  t.equal(await container.state(), 'RUNNING', 'control: with one that makes sense it starts')
 })
 
 t.test('the name is taken; it runs already; it does not run', { skip }, async t => {
