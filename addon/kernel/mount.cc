@@ -94,7 +94,7 @@ Result<Fd> find_directory(const std::string& path) {
   how.resolve = RESOLVE_NO_SYMLINKS;
   const long fd = TEMP_FAILURE_RETRY(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how));
   if (fd >= 0) return Fd(static_cast<int>(fd));
-  return errno == ELOOP ? walk_links(path) : Result<Fd>(sys::failed("openat", path));
+  return errno == ELOOP ? walk_links(path) : Result<Fd>(sys::failed("openat2", path));
 }
 
 Result<Fd> open_directory(const std::string& path) {
