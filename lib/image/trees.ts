@@ -4,7 +4,7 @@
  * A tree of the store is never changed. Its name is the image and the id map it was written with; it appears by a rename
  * after everything in it has reached the disk.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ContainerError } from '../errors.ts'
@@ -50,25 +50,21 @@ export async function unpackFile(
   }
 }
 
-/** Of a unified image only `rootfs/` is wanted; it is unpacked beside its place and moved there. */
+/** Of a unified image only `rootfs/` is wanted. */
 async function unpackUnified(
   store: ImageStore,
   image: ImageRecord,
   rootfs: string,
   options: UnpackOptions,
 ): Promise<void> {
-  const beside = `${rootfs}.${randomUUID()}`
-  await mkdir(beside, { mode: 0o700 })
-  try {
-    const decide: UnpackOptions['decide'] = entry => {
-      if (entry.name !== 'rootfs' && !entry.name.startsWith('rootfs/')) return 'drop'
-      return options.decide?.({ ...entry, name: entry.name.slice('rootfs/'.length) || '.' }) ?? 'keep'
-    }
-    await unpackFile(store, fileOf(image, 'image'), beside, { ...options, decide })
-    await rename(join(beside, 'rootfs'), rootfs)
-  } finally {
-    await rm(beside, { recursive: true, force: true })
+  let found = false
+  const decide: UnpackOptions['decide'] = entry => {
+    if (entry.name !== 'rootfs' && !entry.name.startsWith('rootfs/')) return 'drop'
+    found = true
+    return options.decide?.({ ...entry, name: entry.name.slice('rootfs/'.length) || '.' }) ?? 'keep'
   }
+  await unpackFile(store, fileOf(image, 'image'), rootfs, { ...options, decide, below: 'rootfs' })
+  if (!found) throw new ContainerError('ERR_IMAGE', `Cannot use image "${image.fingerprint}": it has no rootfs`)
 }
 
 /** The tree of an image in the store, unpacked if it is not there yet. Gives the path of its root file system. */

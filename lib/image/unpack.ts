@@ -25,6 +25,8 @@ export interface UnpackOptions {
   readonly decide?: ((entry: Entry) => Verdict) | undefined
   /** The directory is not empty: entries come over what is there, but for directories where something else comes. */
   readonly isFilled?: boolean | undefined
+  /** Only entries of this directory are kept, by `decide`; it becomes the root of what is unpacked. */
+  readonly below?: 'rootfs' | undefined
   /** The end mark may be missing, as it is in layers by some tools of OCI: a digest says that the bytes are all there. */
   readonly unmarked?: boolean | undefined
   readonly signal?: AbortSignal | undefined
@@ -58,6 +60,9 @@ const EXTRACT = [
   '--warning=no-timestamp',
 ]
 
+/** Names and the targets of hard links lose their first part; those of symbolic links are no names. */
+const RISE = '--transform=s,^\\(\\./*\\)*rootfs/*,./,rhS'
+
 /** Below this many bytes unpacked the ratio is not looked at. */
 const RATIO_FLOOR = 64 * 1024 * 1024
 
@@ -70,7 +75,7 @@ export async function unpack(file: FileHandle, to: string, options: UnpackOption
   await give(to, options.shift, 'top')
   if (format === 'squashfs') return unpackSquashfs(file, to, limits, options)
   const owner = isOwn(options.shift) ? '--no-same-owner' : '--same-owner'
-  const extract = [...EXTRACT, owner]
+  const extract = [...EXTRACT, owner, ...(options.below === undefined ? [] : [RISE])]
   const [writing, reading] = await Promise.allSettled([
     feed('tar', extract, { directory: to, shift: options.shift, signal: options.signal }),
     openArchive(file, format, options.signal),

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync
 import { join } from 'node:path'
 import t from 'tap'
 import { Container, Images, recover } from '../../lib/index.ts'
+import { archive } from '../image/archive.ts'
 
 const ids = Number(process.env.CAISSON_TEST_IDS)
 const home = process.env.HOME as string
@@ -95,6 +96,43 @@ t.test('published, and launched from that', async t => {
   }
   const [snapshot] = await base.snapshots.list()
   t.match(await images.publish(base, { snapshot: snapshot?.name as string }), { fingerprint: /^[0-9a-f]{64}$/ })
+})
+
+t.test('a unified image', async t => {
+  const owner = ids > 1 ? { uid: 1000, gid: 2000 } : {}
+  const [yaml, program] = [`architecture: x86_64\ncreation_date: 1\n`, readFileSync('/bin/busybox')]
+  const file = join(home, 'unified.tar')
+  writeFileSync(
+    file,
+    archive([
+      { name: 'metadata.yaml', data: yaml },
+      { name: './rootfs', type: '5', mode: 0o751 },
+      ...['bin', 'sbin', 'etc', 'root'].map(name => ({ name: `rootfs/${name}`, type: '5', mode: 0o755 })),
+      { name: 'rootfs/bin/busybox', data: program, mode: 0o755 },
+      ...['bin/sh', 'bin/stat', 'sbin/init'].map(name => ({
+        name: `rootfs/${name}`,
+        type: '2',
+        linkname: '/bin/busybox',
+      })),
+      { name: 'rootfs/rootfs', data: 'x', ...owner },
+      { name: 'rootfs/etc/hard', type: '1', linkname: './rootfs/rootfs' },
+      { name: 'rootfs/etc/soft', type: '2', linkname: 'rootfs/x' },
+    ]),
+  )
+  const images = await Images.open(join(home, 'unified'))
+  const { fingerprint } = await images.import(file)
+  const made = await images.launch(fingerprint, 'unified', { path })
+  try {
+    t.strictSame(
+      readdirSync(join(path, 'unified')).filter(name => name.startsWith('rootfs')),
+      ['rootfs'],
+    )
+    const seen = await inside(made, 'stat -c "%a %u:%g %h %N" / /rootfs /etc/soft')
+    const who = ids > 1 ? '1000:2000' : '0:0'
+    t.match(seen, new RegExp(`^751 0:0 .* /\n644 ${who} 2 /rootfs\n.*soft.* -> .*rootfs/x`))
+  } finally {
+    await made.destroy({ force: true })
+  }
 })
 
 t.test('a root directory that only root inside may pass', async t => {
