@@ -3,7 +3,7 @@ import { fstatSync, readFileSync } from 'node:fs'
 import { ContainerError } from './errors.ts'
 import { check, native } from './native/binding.ts'
 
-/** The text of a file inside; undefined when it does not exist. */
+/** The text of a file inside; undefined when it does not exist, or is not for this user to read: its root may have a / of mode 0700. */
 export type ReadInside = (path: string) => string | undefined
 
 /** Reads below the root directory of a running process. */
@@ -11,10 +11,10 @@ export function insideOf(pid: number): ReadInside {
   return path => readBelow(`/proc/${pid}/root`, path)
 }
 
-/** The text of a regular file below a root directory; undefined when it does not exist. */
+/** The text of a regular file below a root directory; undefined when it does not exist, or this user may not read it. */
 export function readBelow(root: string, path: string): string | undefined {
   const opened = native().addon.openBelow(root, path)
-  if (typeof opened === 'object' && opened.failure.number === 2) return undefined // ENOENT
+  if (typeof opened === 'object' && [2, 13].includes(opened.failure.number)) return undefined // ENOENT, EACCES
   const descriptor = check(opened, { verb: `read ${path} inside` })
   try {
     return fstatSync(descriptor).isFile() ? readFileSync(descriptor, 'utf8') : undefined
@@ -57,6 +57,7 @@ export function findAccount(read: ReadInside, user: string | number | undefined)
     throw new ContainerError(
       'ERR_INVALID_OPTION',
       `Cannot run as ${JSON.stringify(id)}: /etc/passwd of the container has no such user`,
+      { hint: 'name one that it has, or give a number, which needs no entry' },
     )
   }
   if (!Number.isInteger(id) || id < 0 || id > LARGEST) {

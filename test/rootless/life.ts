@@ -134,6 +134,14 @@ t.test('what cannot be enforced is said, or refused when it was demanded', async
   }
 })
 
+t.test('attached where / is for its root alone', { skip: ids === 0 ? 'one id only' : false }, async t => {
+  await run('chmod', '0700', '/')
+  t.teardown(() => run('chmod', '0755', '/'))
+  t.equal(await run('id', '-u'), '0\n')
+  t.equal((await container.attach(['id', '-u'], { user: 0 })).stdout, '0\n')
+  await t.rejects(container.attach(['id'], { user: 'root' }), { code: 'ERR_INVALID_OPTION', hint: /number/ })
+})
+
 t.test('attached as another user, as confined as init', { skip: ids === 0 ? 'one id only' : false }, async t => {
   t.equal((await container.attach(['id', '-u'], { user: 65534 })).stdout, '65534\n')
   const caps = async (who: number) =>
