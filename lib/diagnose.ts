@@ -51,8 +51,18 @@ const CHECKS: readonly ((looked: Looked) => Finding | Finding[])[] = [
 
 /** Looks at everything. It changes nothing and needs no rights. */
 export async function diagnose(): Promise<readonly Finding[]> {
-  const looked = { host: readHost(), files: KERNEL, landlock: native().addon.landlockAbi(), hasProgram }
+  const looked = { host: readHost(), files: KERNEL, landlock: landlockAbi(), hasProgram }
   return [...diagnoseHost(looked), await checkPrivileged()]
+}
+
+/** 0 also where there is no addon, which is a finding of its own. */
+function landlockAbi(): number {
+  try {
+    return native().addon.landlockAbi()
+  } catch (error) {
+    if (error instanceof ContainerError && error.code === 'ERR_NATIVE_MISSING') return 0
+    throw error
+  }
 }
 
 /** The same of what was looked at. */

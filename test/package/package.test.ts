@@ -139,6 +139,11 @@ t.test('it installs and loads without a compiler (P7)', async t => {
 t.test('it can be built from its own source, as its licences want', async t => {
   rmSync(join(installed, 'prebuilds'), { recursive: true })
   t.throws(() => run(project, 'node', ['-e', loads]), /No native build/)
+  const looks = "import('caisson').then(({ diagnose }) => diagnose()).then(all => console.log(JSON.stringify(all)))"
+  const lacks = JSON.parse(run(project, 'node', ['-e', looks])).find(
+    (one: { feature: string }) => one.feature === 'native addon',
+  )
+  t.match(lacks, { ok: false, required: true, hint: /node-gyp rebuild/ }, 'diagnose() says what to do')
   run(installed, process.execPath, [
     join(checkout, 'node_modules/node-gyp/bin/node-gyp.js'),
     'rebuild',
