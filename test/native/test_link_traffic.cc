@@ -183,6 +183,7 @@ static void plays_no_router() {
   (void)link::create({br}, {});
   (void)link::configure({br});
   if (!make(a, one, "a filtered port") || !make(b, two, "its neighbour")) return;
+  check(reaches(one, "10.9.0.12", two, 3000), "the bridge forwards");  // not yet as soon as its ports are up
   const char* const own = "fd09::11";
   const char* const local = "fe80::ca:15ff:fe00:b";  // of the MAC 02:ca:15:00:00:0b
   const Bytes hidden = {58, 0, 1, 4, 0, 0, 0, 0, 134, 0, 0, 0, 0xca, 0x15, 0x50, 9};
