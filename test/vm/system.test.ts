@@ -17,17 +17,13 @@ const files = [
   '51-network-user',
   '52-apparmor',
   '55-ephemeral',
-  '55-rootless',
   '80-debian',
 ].map(name => `test/system/${name}.test.ts`)
 files.push('test/escape/covers.test.ts', 'test/escape/cores.test.ts')
 
-/** Why a program ended and what it used is told by other files there than on v1. */
-const sandbox = ['run', 'shared'].map(name => `test/sandbox/${name}.test.ts`)
-
 runLane(t, 'cgroup v2, AppArmor (user-mode Linux)', {
   kernel: 'uml',
   packages: ['apparmor'],
-  files: [...files, ...sandbox],
+  files,
   seconds: 1_000,
 })

@@ -1,0 +1,13 @@
+// Ordinary users and sandboxes on pure cgroup v2 with AppArmor, in a machine of their own, beside that of the system tests.
+import t from 'tap'
+import { runLane } from './lane.ts'
+
+/** Why a program ended and what it used is told by other files there than on v1. */
+const sandbox = ['run', 'shared'].map(name => `test/sandbox/${name}.test.ts`)
+
+runLane(t, 'users and sandboxes, cgroup v2, AppArmor (user-mode Linux)', {
+  kernel: 'uml',
+  packages: ['apparmor'],
+  files: ['test/system/55-rootless.test.ts', ...sandbox],
+  seconds: 800,
+})
