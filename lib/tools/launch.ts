@@ -1,5 +1,5 @@
 /**
- * Starts a tool out of the bundle of all tools. V8 keeps what it compiled of the bundle in a file beside it, so that the next start
+ * Starts a tool out of the bundle of all tools. V8 keeps what it compiled for the tool in a file beside it, so that its next start
  * need not compile it again; Node has this for programs only from 22.8 on (module.enableCompileCache).
  *
  * The file is as trusted as the bundle: it has to belong to the bundle's owner and be writable by nobody else, and only that owner
@@ -22,7 +22,7 @@ interface Bundle {
 export function launch(name: string): void {
   const file = path.join(__dirname, BUNDLE)
   const { text, owner } = readBundle(file)
-  const cache = `${file}.${process.version}-${process.arch}`
+  const cache = `${file}.${process.version}-${process.arch}.${name}`
   const cachedData = process.env.NODE_DISABLE_COMPILE_CACHE === undefined ? readCache(cache, owner) : undefined
   const script = new Script(`(function (exports, require, module, base) {${text}\n})`, { filename: file, cachedData })
   const module = { exports: {} as Bundle }

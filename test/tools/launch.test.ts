@@ -25,13 +25,13 @@ function copyTools(t: Parameters<typeof directory>[0]) {
   return { parts, kept, run, file: () => join(parts, kept()[0] as string) }
 }
 
-t.test('what was compiled is kept once, and named after the bundle and the version of Node', async t => {
+t.test('what was compiled is kept once, and named after the bundle, the version of Node and the tool', async t => {
   const { parts, kept, run, file } = copyTools(t)
   run({ NODE_DISABLE_COMPILE_CACHE: '1' })
   t.strictSame(kept(), [], 'not when it is turned off')
   run()
   const bundle = readdirSync(parts).find(name => /^tools-.*\.js$/.test(name))
-  t.strictSame(kept(), [`${bundle}.${process.version}-${process.arch}`])
+  t.strictSame(kept(), [`${bundle}.${process.version}-${process.arch}.lxc-info`])
   const { mtimeMs, ino, mode } = statSync(file())
   t.equal(mode & 0o022, 0)
   run()
