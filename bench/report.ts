@@ -14,7 +14,7 @@ export function machine(): string {
   ].join('\n')
 }
 
-const number = (value: number) => (Number.isNaN(value) ? '–' : value < 10 ? value.toFixed(2) : value.toFixed(1))
+const number = (value: number) => (!Number.isFinite(value) ? '–' : value < 10 ? value.toFixed(2) : value.toFixed(1))
 
 /** Medians, tails and the ratio to the first of the series. */
 export function table(title: string, series: readonly Series[]): string {
