@@ -222,9 +222,13 @@ t.test('lxc.keyring.session', { skip }, async t => {
   for (const value of [0, 1]) {
     const root = rootfs(t)
     rmSync(join(root, 'sbin/init'))
-    writeFileSync(join(root, 'sbin/init'), '#!/bin/sh\n/probe report > /tmp/new\nmv /tmp/new /tmp/report\nexec /probe init\n', {
-      mode: 0o755,
-    })
+    writeFileSync(
+      join(root, 'sbin/init'),
+      '#!/bin/sh\n/probe report > /tmp/new\nmv /tmp/new /tmp/report\nexec /probe init\n',
+      {
+        mode: 0o755,
+      },
+    )
     // The default filter forbids the question.
     const config = `caisson.seccomp = none\nlxc.keyring.session = ${value}\n`
     await startContainer(t, { rootfs: root, idmap: false, config })
