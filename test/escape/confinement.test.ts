@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import t from 'tap'
 import type { AttachOptions, Container } from '../../lib/index.ts'
-import { errorOf, look, makeContainer, startContainer } from '../support/container.ts'
+import { DEVICES, errorOf, look, makeContainer, startContainer } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
 import { directory } from '../support/rootfs.ts'
-import { capabilitiesIn, DEVICES } from '../support/surface.ts'
+import { capabilitiesIn } from '../support/surface.ts'
 import { until } from '../support/until.ts'
 
 const skip = needsRoot

@@ -66,3 +66,22 @@ export async function errorOf(
   if (settled === undefined) throw new Error('it did not reject')
   return settled
 }
+
+/** All that /dev of a container has (H5). */
+export const DEVICES = [
+  'console',
+  'fd',
+  'full',
+  'mqueue',
+  'null',
+  'ptmx',
+  'pts',
+  'random',
+  'shm',
+  'stderr',
+  'stdin',
+  'stdout',
+  'tty',
+  'urandom',
+  'zero',
+]

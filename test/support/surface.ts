@@ -109,22 +109,3 @@ export function compareLines(baseline: readonly string[], now: readonly string[]
 
 const sameFigure = (a: string, b: string): boolean =>
   figure.exec(a)?.[1] !== undefined && figure.exec(a)?.[1] === figure.exec(b)?.[1]
-
-/** All that /dev of a container has (H5). */
-export const DEVICES = [
-  'console',
-  'fd',
-  'full',
-  'mqueue',
-  'null',
-  'ptmx',
-  'pts',
-  'random',
-  'shm',
-  'stderr',
-  'stdin',
-  'stdout',
-  'tty',
-  'urandom',
-  'zero',
-]

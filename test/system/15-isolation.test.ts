@@ -1,10 +1,9 @@
 // What the default profile leaves a container: seen by the probe as its process 1, and by the host.
 import { closeSync, openSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import t from 'tap'
-import { look, makeContainer, startContainer } from '../support/container.ts'
+import { DEVICES, look, makeContainer, startContainer } from '../support/container.ts'
 import { needsRoot } from '../support/host.ts'
 import { parseReport } from '../support/probe.ts'
-import { DEVICES } from '../support/surface.ts'
 
 const skip = needsRoot
 
